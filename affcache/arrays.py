@@ -1,0 +1,189 @@
+"""One array, one chunk, one file: Zarr v3 arrays that are appended to as a stream and mapped as one.
+
+The chunk holds every row, little endian, uncompressed, and the crc32c codec adds four bytes behind
+them. So the data is an exact prefix of the chunk's file: a window is a view of one memory map, and
+every other Zarr reader still notices corruption.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+
+from affcache.errors import CacheError
+from affcache.schema import ArraySpec, check_rows
+
+METADATA = "zarr.json"
+CRC_BYTES = 4
+_CODECS = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
+DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "float16", "float32", "float64")
+
+
+class ArrayWriter:
+    """Appends rows to a new array of unknown length with constant memory.
+
+    Parameters
+    ----------
+    folder : the array's folder, created here
+    spec : what its rows must be
+    where : what error messages call this array's owner (a video's name)
+    """
+
+    def __init__(self, folder: Path, spec: ArraySpec, where: str) -> None:
+        self.folder, self.spec, self.where = folder, spec, where
+        self.rows = 0
+        self._sizes: tuple[int, ...] | None = None
+        self._crc = 0
+        chunk = folder / chunk_key(len(spec.dims))
+        chunk.parent.mkdir(parents=True)
+        self._file = chunk.open("xb")
+
+    def append(self, rows: np.ndarray) -> None:
+        """Add rows; what does not fit the schema is refused before a byte is written."""
+        stored = check_rows(self.folder.name, self.spec, rows, self.where)
+        if self._sizes not in (None, stored.shape[1:]):
+            raise CacheError(
+                f"{self.where}: {self.folder.name} rows changed from {self._sizes} to "
+                f"{stored.shape[1:]}"
+            )
+        self._sizes = stored.shape[1:]
+        data = stored.tobytes()
+        self._crc = google_crc32c.extend(self._crc, data)
+        self._file.write(data)
+        self.rows += len(stored)
+
+    def close(self) -> None:
+        """Write checksum and metadata, and force both to the disk."""
+        sizes = self._sizes if self._sizes is not None else tuple(s or 0 for s in self.spec.sizes)
+        self._file.write(self._crc.to_bytes(CRC_BYTES, "little"))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        write_json(self.folder / METADATA, _document(self.spec, (self.rows, *sizes)))
+
+    def abandon(self) -> None:
+        """Let go of the file; the folder is the caller's to remove."""
+        self._file.close()
+
+
+def write_array(folder: Path, spec: ArraySpec, rows: np.ndarray, where: str) -> None:
+    """Write a whole array at once."""
+    writer = ArrayWriter(folder, spec, where)
+    writer.append(rows)
+    writer.close()
+
+
+def map_array(folder: Path) -> np.ndarray:
+    """The array as a read-only view of its chunk's memory map; no copy, no decoding.
+
+    Raises
+    ------
+    CacheError
+        If the metadata is not that of a single uncompressed little-endian chunk of a plain number
+        type, or the file is not as long as it says.
+    """
+    shape, dtype = _layout(read_json(folder / METADATA), folder)
+    chunk = folder / chunk_key(len(shape))
+    want = math.prod(shape) * dtype.itemsize
+    try:
+        with chunk.open("rb") as file:
+            have = os.fstat(file.fileno()).st_size - CRC_BYTES
+            if have != want:
+                raise CacheError(f"{chunk}: holds {have} bytes of data, its metadata says {want}")
+            data = _map(file.fileno())
+    except FileNotFoundError:
+        raise CacheError(f"{chunk}: the array's data is missing") from None
+    return np.frombuffer(data, dtype, math.prod(shape)).reshape(shape)
+
+
+def chunk_key(dims: int) -> str:
+    """Where an array's only chunk lies inside its folder."""
+    return "/".join(["c", *["0"] * dims])
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Replace a JSON file in one step that survives a crash, with sorted keys."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump(document, file, indent=1, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file, or an error that names the file."""
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise CacheError(f"{path}: missing") from None
+    except (ValueError, RecursionError) as error:
+        raise CacheError(f"{path}: not readable as JSON ({error})") from None
+    if not isinstance(document, dict):
+        raise CacheError(f"{path}: holds {type(document).__name__}, expected an object")
+    return document
+
+
+def group_document(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata of a Zarr v3 group."""
+    return {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}
+
+
+def _document(spec: ArraySpec, shape: tuple[int, ...]) -> dict[str, Any]:
+    missing = spec.missing
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": list(shape),
+        "data_type": spec.dtype,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(shape)}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": "NaN" if isinstance(missing, float) and math.isnan(missing) else missing,
+        "codecs": _CODECS,
+        "attributes": {"meaning": spec.meaning},
+        "dimension_names": list(spec.dims),
+        "storage_transformers": [],
+    }
+
+
+def _layout(document: Mapping[str, Any], folder: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    shape, name = document.get("shape"), document.get("data_type")
+    if (
+        not isinstance(shape, list)
+        or not all(type(size) is int and size >= 0 for size in shape)
+        or name not in DTYPES
+    ):
+        raise CacheError(f"{folder}: shape {shape!r:.60} of type {name!r:.60} is not a cache array")
+    names = [c.get("name") if isinstance(c, dict) else c for c in document.get("codecs", ())]
+    grid = document.get("chunk_grid")
+    if names != ["bytes", "crc32c"] or grid != {
+        "name": "regular",
+        "configuration": {"chunk_shape": shape},
+    }:
+        raise CacheError(f"{folder}: is not one uncompressed chunk, so it cannot be mapped")
+    return tuple(shape), np.dtype(name).newbyteorder("<")
+
+
+def _map(descriptor: int) -> mmap.mmap:
+    if sys.version_info >= (3, 13):
+        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ, trackfd=False)
+    _allow_many_files()
+    return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+
+
+def _allow_many_files() -> None:
+    """Before Python 3.13 every map keeps a descriptor: lift the soft limit to the hard one."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,98 @@
+"""The console script: one table of commands, each imported only when it is used.
+
+`--help` prints the table's own summaries, so neither it nor any command's `--help` imports torch,
+decord or dask: command modules hold click declarations and defer their work to one import.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple, NoReturn
+
+import click
+
+from affcache import __version__
+from affcache.errors import AffcacheError
+
+
+class Entry(NamedTuple):
+    """Where a command lives ("module:attribute") and its line in `affcache --help`."""
+
+    target: str
+    summary: str
+
+
+COMMANDS: dict[str, Entry] = {
+    "assets": Entry("affcache.commands.assets:assets", "List and fetch weights and clips."),
+    "manifest": Entry("affcache.commands.manifest:manifest", "Show what a dataset resolves to."),
+    "simulate": Entry("stages.simulate.command:simulate", "Make simulated data with known truth."),
+    "extract": Entry("stages.extract.command:extract", "Stage one: videos to a feature cache."),
+    "label": Entry("affcache.commands.label:label", "Write annotations beside the features."),
+    "readout": Entry("affcache.commands.readout:readout", "Fit pseudo-labels by ridge regression."),
+    "train": Entry("stages.train.command:train", "Stage two: train a temporal head from a cache."),
+    "evaluate": Entry("stages.train.command:evaluate", "Score a trained run beside pseudo-labels."),
+    "predict": Entry("stages.train.command:predict", "Predict per frame on a video or a cache."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are rows of a table, imported when they are invoked."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the table, which is the order of the work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command behind a name, or None for click's own "no such command"."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name].target.split(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Print the table's summaries without importing a single command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def affcache(debug: bool) -> None:
+    """Facial-affect features extracted once, cached, shared, and trained from.
+
+    A first tour:  affcache manifest show NAME --root DIR,  affcache extract,  affcache train,
+    affcache evaluate.  Every command has its own --help.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line; a user's mistake is one line on stderr and exit status 2."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        status = affcache.main(words, prog_name="affcache", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(2)
+    except (AffcacheError, click.ClickException, OSError) as error:
+        if "--debug" in words:
+            raise
+        sys.exit(_report(error))
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("affcache: interrupted", err=True)
+        sys.exit(130)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _report(error: Exception) -> int:
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        hint = f" (see `{error.ctx.command_path} --help`)"
+    else:
+        hint = ""
+    text = error.format_message() if isinstance(error, click.ClickException) else str(error)
+    click.echo(f"affcache: {text}{hint}", err=True)
+    return 2

@@ -1,0 +1,102 @@
+"""Long work says how far it is: a bar on a terminal, a line now and then everywhere else.
+
+Everything goes to stderr, so that stdout stays what the command was asked for.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+QUIET_SECONDS = 10.0
+
+
+def say(line: str) -> None:
+    """One line of news on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+class Progress:
+    """Counts towards a total, with rate and time left.
+
+    >>> with Progress("reading", total=2, unit="files") as progress:
+    ...     progress.advance(2)
+
+    Parameters
+    ----------
+    label : what is being done
+    total : how many units there will be; None if nobody knows
+    unit : the plural of what is counted
+    """
+
+    def __init__(self, label: str, total: int | None, unit: str) -> None:
+        self.label, self.total, self.unit = label, total, unit
+        self.done = 0
+        self.note = ""
+        self._bar: Bar | None = None
+        self._task: TaskID | None = None
+        self._began = self._spoke = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._began = self._spoke = time.monotonic()
+        if sys.stderr.isatty():
+            self._start_bar()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Add to what is done; `note` (a loss, a file name) is shown behind the count."""
+        self.done += count
+        self.note = note or self.note
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=self.done, note=self._tail())
+        elif time.monotonic() - self._spoke >= QUIET_SECONDS:
+            self._spoke = time.monotonic()
+            say(self._line())
+
+    def _rate(self) -> float:
+        return self.done / max(time.monotonic() - self._began, 1e-9)
+
+    def _tail(self) -> str:
+        return f"{self._rate():.1f} {self.unit}/s {self.note}".rstrip()
+
+    def _line(self) -> str:
+        if self.total is None:
+            return f"{self.label}: {self.done} {self.unit}, {self._tail()}"
+        left = (self.total - self.done) / max(self._rate(), 1e-9)
+        return f"{self.label}: {self.done}/{self.total} {self.unit}, {left:.0f} s left, {self._tail()}"
+
+    def _start_bar(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=Console(stderr=True),
+        )
+        self._task = self._bar.add_task(self.label, total=self.total, note="")
+        self._bar.start()

@@ -1,0 +1,294 @@
+"""The cache on disk: open it, write it (one video = one atomic publish), resume it, seal it.
+
+Layout (format version 1): a Zarr v3 group with `videos/<id>/`, `labels/<id>/` and
+`pseudo/<name>/<id>/`, and a folder `.affcache/` for what is being written, what failed and the seal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from affcache.arrays import METADATA, group_document, map_array, read_json, write_array, write_json
+from affcache.errors import CacheError
+from affcache.schema import FORMAT_VERSION, LABEL_ARRAYS, PSEUDO_ARRAYS, ArraySpec, is_safe_id
+
+PRIVATE = ".affcache"
+
+
+def fingerprint(fields: Mapping[str, Any]) -> str:
+    """sha256 over the canonical JSON (sorted keys, no spaces) of what decides a cache's contents."""
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Video:
+    """One published video: its attributes, its mapped arrays, and what lies beside it.
+
+    Every array is a read-only memory map with one row per decoded frame (see `affcache.schema`).
+    """
+
+    cache: Path
+    id: str
+
+    @property
+    def folder(self) -> Path:
+        """Where this video's arrays lie."""
+        return self.cache / "videos" / self.id
+
+    @cached_property
+    def attributes(self) -> dict[str, Any]:
+        """fps, source (path, sha256, bytes), face and fingerprint."""
+        return _attributes(self.folder)
+
+    def __len__(self) -> int:
+        return len(self.array("valid"))
+
+    def has(self, name: str) -> bool:
+        """Whether this video has an array of that name."""
+        return (self.folder / name / METADATA).is_file()
+
+    def array(self, name: str) -> np.ndarray:
+        """A video array, such as "features" (frame, feature) float16 or "valid" (frame,) bool."""
+        return map_array(self.folder / name)
+
+    def label(self, task: str) -> np.ndarray | None:
+        """Annotations of a task, such as "va" (frame, 2) float32, or None where there are none."""
+        return self._beside("labels", task)
+
+    def pseudo(self, name: str, task: str) -> np.ndarray | None:
+        """Pseudo-labels of a task: "backbone" means the extraction's own classifier W."""
+        if name == "backbone":
+            return self.array(f"pseudo_{task}") if self.has(f"pseudo_{task}") else None
+        return self._beside(f"pseudo/{name}", task)
+
+    @property
+    def label_attributes(self) -> dict[str, Any]:
+        """subject and split (task -> name); empty where the video is not annotated."""
+        folder = self.cache / "labels" / self.id
+        return _attributes(folder) if (folder / METADATA).is_file() else {}
+
+    def _beside(self, group: str, name: str) -> np.ndarray | None:
+        folder = self.cache / group / self.id / name
+        return map_array(folder) if (folder / METADATA).is_file() else None
+
+
+class Cache:
+    """A cache opened for reading.
+
+    Parameters
+    ----------
+    path : the cache's folder
+
+    Raises
+    ------
+    CacheError
+        If there is no cache, or one of a newer format.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not (self.path / METADATA).is_file():
+            raise CacheError(f"{self.path}: no cache here (make one with `affcache extract`)")
+        header = _attributes(self.path).get("affcache")
+        if not isinstance(header, dict):
+            raise CacheError(f"{self.path}: a Zarr group, but not an affcache cache")
+        if header.get("format_version") != FORMAT_VERSION:
+            raise CacheError(
+                f"{self.path}: format version {header.get('format_version')}, this program reads "
+                f"{FORMAT_VERSION}; update affcache"
+            )
+        self.header: dict[str, Any] = header
+
+    @property
+    def fingerprint(self) -> str:
+        """What the extraction was, as one hash; two caches may only be mixed if it is equal."""
+        return str(self.header["fingerprint"])
+
+    def video_ids(self) -> list[str]:
+        """Published videos, sorted."""
+        return _members(self.path / "videos")
+
+    def videos(self) -> list[Video]:
+        """All published videos, in the order of their ids."""
+        return [Video(self.path, video_id) for video_id in self.video_ids()]
+
+    def video(self, video_id: str) -> Video:
+        """One video by its id."""
+        if not is_safe_id(video_id) or not (self.path / "videos" / video_id / METADATA).is_file():
+            raise CacheError(f"{self.path}: has no video {video_id!r}")
+        return Video(self.path, video_id)
+
+    def pseudo_names(self) -> list[str]:
+        """Names of the pseudo-labels made after extraction."""
+        return _members(self.path / "pseudo")
+
+    def pseudo_attributes(self, name: str) -> dict[str, Any]:
+        """Provenance of a set of pseudo-labels."""
+        return _attributes(self.path / "pseudo" / name)
+
+
+def write_labels(
+    cache: Path, video_id: str, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
+) -> None:
+    """Replace a video's annotations; features are not touched."""
+    _ensure_group(cache / "labels", {})
+    _replace_group(cache, f"labels/{video_id}", LABEL_ARRAYS, arrays, attributes)
+
+
+def write_pseudo(
+    cache: Path,
+    name: str,
+    provenance: Mapping[str, Any],
+    rows: Mapping[str, Mapping[str, np.ndarray]],
+) -> None:
+    """Replace a set of pseudo-labels: video id -> task -> rows, one per frame."""
+    if not is_safe_id(name) or name == "backbone":
+        raise CacheError(f"{name!r} cannot name a set of pseudo-labels")
+    _ensure_group(cache / "pseudo", {})
+    write_group(cache / "pseudo" / name, provenance)
+    for video_id, arrays in rows.items():
+        _replace_group(cache, f"pseudo/{name}/{video_id}", PSEUDO_ARRAYS, arrays, {})
+
+
+def write_group(folder: Path, attributes: Mapping[str, Any]) -> None:
+    """Make a Zarr group, or replace its attributes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / METADATA, group_document(attributes))
+
+
+def sync_folder(folder: Path) -> None:
+    """Force a folder's entries to the disk, so that a rename survives a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def unsealed(cache: Path) -> Iterator[None]:
+    """Open a sealed cache for a change and seal it again behind it."""
+    unseal(cache)
+    yield
+    seal(cache)
+
+
+def unseal(cache: Path) -> None:
+    """Before a change: the seal steps aside, and so does the consolidated copy of the metadata."""
+    if (cache / PRIVATE / "seal.json").exists():
+        (cache / PRIVATE / "seal.json").replace(cache / PRIVATE / "previous-seal.json")
+    document = read_json(cache / METADATA)
+    if document.pop("consolidated_metadata", None) is not None:
+        write_json(cache / METADATA, document)
+
+
+def seal(cache: Path) -> None:
+    """Consolidate the metadata and record size and sha256 of every file.
+
+    Videos never change once published, so their hashes are taken from the previous seal where it
+    is younger than the file; everything else is read.
+    """
+    document = read_json(cache / METADATA)
+    document.pop("consolidated_metadata", None)
+    members = {
+        path.parent.relative_to(cache).as_posix(): read_json(path)
+        for path in _files(cache)
+        if path.name == METADATA and path.parent != cache
+    }
+    document["consolidated_metadata"] = {
+        "kind": "inline",
+        "must_understand": False,
+        "metadata": members,
+    }
+    write_json(cache / METADATA, document)
+    known = _previous_seal(cache)
+    files = {}
+    for path in _files(cache):
+        name = path.relative_to(cache).as_posix()
+        status = path.stat()
+        size, digest, before = known.get(name, (-1, "", 0))
+        if size != status.st_size or status.st_mtime_ns >= before:
+            digest = sha256_of(path)
+        files[name] = {"bytes": status.st_size, "sha256": digest}
+    write_json(cache / PRIVATE / "seal.json", {"format_version": FORMAT_VERSION, "files": files})
+    (cache / PRIVATE / "previous-seal.json").unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of a file's bytes, as hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _previous_seal(cache: Path) -> dict[str, tuple[int, str, int]]:
+    path = cache / PRIVATE / "previous-seal.json"
+    if not path.exists():
+        return {}
+    before = path.stat().st_mtime_ns
+    return {
+        name: (entry["bytes"], entry["sha256"], before)
+        for name, entry in read_json(path)["files"].items()
+        if name.startswith("videos/")
+    }
+
+
+def _files(cache: Path) -> list[Path]:
+    found = []
+    for folder, folders, names in os.walk(cache):
+        if Path(folder) == cache and PRIVATE in folders:
+            folders.remove(PRIVATE)
+        found += [Path(folder) / name for name in names]
+    return sorted(found)
+
+
+def _members(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    return sorted(entry.name for entry in folder.iterdir() if (entry / METADATA).is_file())
+
+
+def _attributes(folder: Path) -> dict[str, Any]:
+    attributes = read_json(folder / METADATA).get("attributes", {})
+    if not isinstance(attributes, dict):
+        raise CacheError(f"{folder / METADATA}: attributes are not an object")
+    return attributes
+
+
+def _ensure_group(folder: Path, attributes: Mapping[str, Any]) -> None:
+    if not (folder / METADATA).is_file():
+        write_group(folder, attributes)
+
+
+def _replace_group(
+    cache: Path,
+    group: str,
+    specs: Mapping[str, ArraySpec],
+    arrays: Mapping[str, np.ndarray],
+    attributes: Mapping[str, Any],
+) -> None:
+    partial = cache / PRIVATE / "partial"
+    fresh = partial / f"{group.replace('/', '+')}.{os.getpid()}"
+    stale = partial / f"{fresh.name}.old"
+    for leftover in (fresh, stale):
+        shutil.rmtree(leftover, ignore_errors=True)
+    write_group(fresh, attributes)
+    for name, rows in arrays.items():
+        write_array(fresh / name, specs[name], rows, group)
+    target = cache / group
+    if target.exists():
+        target.rename(stale)
+    fresh.rename(target)
+    sync_folder(target.parent)
+    shutil.rmtree(stale, ignore_errors=True)
