@@ -1,0 +1,49 @@
+"""The command line's manners: one line for a mistake, a traceback only for who asks."""
+
+import pytest
+
+from affcache import __version__
+from affcache.cli import main
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as end:
+        main(list(words))
+    out, err = capsys.readouterr()
+    assert isinstance(end.value.code, int)
+    return end.value.code, out, err
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "--version")
+    assert (status, __version__ in out) == (0, True)
+
+
+def test_an_unknown_command_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, "tarin")
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "tarin" in err
+
+
+def test_an_unknown_option_names_where_help_is(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = run(capsys, "train", "--haed", "ap")
+    assert status == 2
+    assert err.count("\n") == 1
+    assert "affcache train --help" in err
+
+
+def test_a_missing_cache_is_one_line_and_status_2(
+    capsys: pytest.CaptureFixture[str], tmp_path: object
+) -> None:
+    status, _, err = run(capsys, "readout", "--cache", f"{tmp_path}/none.zarr", "--task", "va")
+    assert status == 2
+    assert err.count("\n") == 1
+    assert "none.zarr" in err
+
+
+def test_debug_shows_the_exception_itself(tmp_path: object) -> None:
+    from affcache.errors import CacheError
+
+    with pytest.raises(CacheError, match=r"none\.zarr"):
+        main(["--debug", "readout", "--cache", f"{tmp_path}/none.zarr", "--task", "va"])
