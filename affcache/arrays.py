@@ -1,4 +1,4 @@
-"""One array, one chunk, one file: Zarr v3 arrays that are appended to as a stream and mapped as one.
+"""One array, one chunk, one file: Zarr v3 arrays, appended to as a stream and mapped as one view.
 
 The chunk holds every row, little endian, uncompressed, and the crc32c codec adds four bytes behind
 them. So the data is an exact prefix of the chunk's file: a window is a view of one memory map, and
@@ -7,6 +7,7 @@ every other Zarr reader still notices corruption.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import mmap
@@ -61,7 +62,7 @@ class ArrayWriter:
         self._file.write(data)
         self.rows += len(stored)
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Write checksum and metadata, and force both to the disk."""
         sizes = self._sizes if self._sizes is not None else tuple(s or 0 for s in self.spec.sizes)
         self._file.write(self._crc.to_bytes(CRC_BYTES, "little"))
@@ -70,16 +71,16 @@ class ArrayWriter:
         self._file.close()
         write_json(self.folder / METADATA, _document(self.spec, (self.rows, *sizes)))
 
-    def abandon(self) -> None:
-        """Let go of the file; the folder is the caller's to remove."""
+    def close(self) -> None:
+        """Let go of the file; without `finish`, what it holds so far is the caller's to remove."""
         self._file.close()
 
 
 def write_array(folder: Path, spec: ArraySpec, rows: np.ndarray, where: str) -> None:
     """Write a whole array at once."""
-    writer = ArrayWriter(folder, spec, where)
-    writer.append(rows)
-    writer.close()
+    with contextlib.closing(ArrayWriter(folder, spec, where)) as writer:
+        writer.append(rows)
+        writer.finish()
 
 
 def map_array(folder: Path) -> np.ndarray:

@@ -78,7 +78,9 @@ class Progress:
         if self.total is None:
             return f"{self.label}: {self.done} {self.unit}, {self._tail()}"
         left = (self.total - self.done) / max(self._rate(), 1e-9)
-        return f"{self.label}: {self.done}/{self.total} {self.unit}, {left:.0f} s left, {self._tail()}"
+        return (
+            f"{self.label}: {self.done}/{self.total} {self.unit}, {left:.0f} s left, {self._tail()}"
+        )
 
     def _start_bar(self) -> None:
         from rich.console import Console

@@ -25,7 +25,7 @@ from affcache.store import PRIVATE, Cache, fingerprint, sync_folder, unseal, wri
 
 
 class VideoWriter:
-    """Streams one video's rows; `publish` makes it part of the cache, leaving without it removes it.
+    """Streams one video's rows; `publish` makes it public, leaving without it removes it.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class VideoWriter:
         trace: TracebackType | None,
     ) -> None:
         for writer in self._writers.values():
-            writer.abandon()
+            writer.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def append(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -82,7 +82,7 @@ class VideoWriter:
         if missing or self.rows == 0:
             raise CacheError(f"video {self.id}: {self.rows} frames, missing {sorted(missing)}")
         for writer in self._writers.values():
-            writer.close()
+            writer.finish()
         write_group(self._folder, attributes)
         for folder in [self._folder, *(p for p in self._folder.rglob("*") if p.is_dir())]:
             sync_folder(folder)

@@ -56,7 +56,9 @@ def _rows(
 _NAN = float("nan")
 
 VIDEO_ARRAYS: dict[str, ArraySpec] = {
-    "features": _rows("feature", None, "float16", 0.0, "the backbone's vector; zero without a face"),
+    "features": _rows(
+        "feature", None, "float16", 0.0, "the backbone's vector; zero without a face"
+    ),
     "valid": _per_frame("bool", False, "whether this frame has a face"),
     "time": _per_frame("float64", _NAN, "presentation time in seconds"),
     "box": _rows("corner", 4, "float32", _NAN, "x0, y0, x1, y1 in pixels of the source frame"),
@@ -64,7 +66,7 @@ VIDEO_ARRAYS: dict[str, ArraySpec] = {
         dims=("frame", "landmark", "xy"),
         sizes=(5, 2),
         dtype="float32",
-        meaning="left eye, right eye, nose, left and right mouth corner as seen in the image, pixels",
+        meaning="left eye, right eye, nose, left, right mouth corner as seen in the image; pixels",
     ),
     "score": _per_frame("float32", _NAN, "detector probability in [0, 1]"),
     "pseudo_va": _rows("dimension", 2, "float32", _NAN, "valence, arousal from the classifier W"),
@@ -100,7 +102,9 @@ def check_rows(name: str, spec: ArraySpec, rows: np.ndarray, where: str) -> np.n
         want is not None and want != have
         for want, have in zip(spec.sizes, rows.shape[1:], strict=False)
     ):
-        raise CacheError(f"{where}: {name} has shape {rows.shape}, expected {spec.dims} {spec.sizes}")
+        raise CacheError(
+            f"{where}: {name} has shape {rows.shape}, expected {spec.dims} {spec.sizes}"
+        )
     with np.errstate(over="ignore"):
         stored = np.ascontiguousarray(rows, dtype=np.dtype(spec.dtype).newbyteorder("<"))
     if stored.dtype.kind == "f":

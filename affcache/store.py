@@ -1,7 +1,7 @@
 """The cache on disk: open it, write it (one video = one atomic publish), resume it, seal it.
 
 Layout (format version 1): a Zarr v3 group with `videos/<id>/`, `labels/<id>/` and
-`pseudo/<name>/<id>/`, and a folder `.affcache/` for what is being written, what failed and the seal.
+`pseudo/<name>/<id>/`, and a folder `.affcache/` for what is being written, what failed, the seal.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PRIVATE = ".affcache"
 
 
 def fingerprint(fields: Mapping[str, Any]) -> str:
-    """sha256 over the canonical JSON (sorted keys, no spaces) of what decides a cache's contents."""
+    """sha256 over the canonical JSON (sorted keys, no spaces) of what decides the contents."""
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
