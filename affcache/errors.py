@@ -35,3 +35,7 @@ class RecipeError(AffcacheError):
 
 class RunError(AffcacheError):
     """A run folder that is missing, damaged or belongs to another configuration."""
+
+
+class SimulationError(AffcacheError):
+    """A simulation that cannot be made as asked, or would mix with another one."""
