@@ -1,0 +1,1 @@
+"""Simulated data with known truth: always called simulated, never evidence about real affect."""
