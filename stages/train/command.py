@@ -1,0 +1,122 @@
+"""`affcache train`, `evaluate` and `predict`: declarations; the work is imported on use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+SPLIT = click.Choice(["test", "validation", "train"])
+device_option = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="auto (cuda, mps or cpu, the first there is), or a torch device such as cpu or cuda:1.",
+)
+
+
+@click.command(short_help="Train a temporal head from a cache.")
+@click.option("--cache", type=click.Path(path_type=Path), required=True, help="The feature cache.")
+@click.option("--head", help="Which head, such as ap. Default: what the recipe says, else ap.")
+@click.option("--recipe", help="A TOML file, or one of ours by name. Default: the head's own.")
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change one value of the recipe, such as training.epochs=5; may be repeated.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@device_option
+@click.option("--pseudo", help="Whose pseudo-labels. Default: the backbone's own, if any.")
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Processes that prepare batches; they change the speed and nothing else.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The run folder. Default: runs/<cache>-<recipe>-s<seed>.",
+)
+def train(
+    cache: Path,
+    head: str | None,
+    recipe: str | None,
+    changes: tuple[str, ...],
+    seed: int,
+    device: str,
+    pseudo: str | None,
+    workers: int,
+    out: Path | None,
+) -> None:
+    """Train a temporal head from a cache, and print the run's folder.
+
+    The recipe says how; each published configuration is one (ap, ap-kl, ap-reg, ap-reg-kl), and
+    ap-demo is a short schedule for small data. Ctrl-C is safe: the same command goes on where it
+    stopped, to the same result.
+
+    \b
+      affcache train --cache out/demo.zarr --head ap
+      affcache train --cache out/demo.zarr --recipe ap-demo --seed 1
+      affcache train --cache out/demo.zarr --recipe ap --set training.epochs=5 \\
+          --set model.loss=nll+kl --set model.likelihood=sum
+    """
+    from stages.train.sessions import train_command
+
+    folder = train_command(cache, head, recipe, changes, seed, device, pseudo, workers, out)
+    click.echo(folder)
+
+
+@click.command(short_help="Score a trained run beside its pseudo-labels.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    help="Another cache of the same fingerprint. Default: the one that it was trained on.",
+)
+@click.option("--split", type=SPLIT, help="Default: test where it has labels, else validation.")
+@device_option
+@click.option("--json", "as_json", is_flag=True, help="Print the whole evaluation as JSON.")
+def evaluate(run: Path, cache: Path | None, split: str | None, device: str, as_json: bool) -> None:
+    """Score a trained RUN: CCC, PCC and RMSE for valence, arousal and their mean.
+
+    Beside the head stand its pseudo-labels and their trailing mean over half a second, each raw
+    and with level and spread matched to the training labels, and the difference over people with
+    its 95 % interval. The evaluation is also written into the run's folder.
+
+    \b
+      affcache evaluate runs/demo-ap-s0
+      affcache evaluate runs/demo-ap-s0 --split validation --json
+    """
+    from stages.train.sessions import evaluate_command
+
+    evaluate_command(run, cache, split, device, as_json)
+
+
+@click.command(short_help="Predict per frame on a video or a cache.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("target", metavar="VIDEO_OR_CACHE", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the results. Default: RUN/predictions/<name>.",
+)
+@device_option
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def predict(run: Path, target: Path, out: Path | None, device: str, as_json: bool) -> None:
+    """Predict every frame of VIDEO_OR_CACHE with a trained RUN.
+
+    Writes for each video a CSV (frame, time, valid, valence, valence_std, arousal, arousal_std;
+    empty where there is no face) and a PNG of both traces over time. A video file is first
+    extracted with the backbone of the run's cache.
+
+    \b
+      affcache predict runs/demo-ap-s0 holiday.mp4
+      affcache predict runs/demo-ap-s0 out/clips.zarr --out predictions
+    """
+    from stages.train.sessions import predict_command
+
+    predict_command(run, target, out, device, as_json)

@@ -1,0 +1,124 @@
+"""A trained run on new material: a table and a picture per video.
+
+A video is first extracted by a process of its own, with the backbone of the run's cache, because
+stage two knows stage one only by its cache.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import affcache
+from affcache.errors import VideoError
+from affcache.progress import Progress, say
+from affcache.schema import DIMENSIONS
+from affcache.store import Cache
+from affcache.windows import Sequence
+from stages.train import data, inference
+from stages.train.device import described
+from stages.train.drawing import draw
+from stages.train.inference import Predicted
+from stages.train.run import Run
+
+
+def predict(run: Run, target: Path, out: Path | None, device: torch.device) -> list[dict[str, Any]]:
+    """Predict every video of a cache, or one video file; returns a row per video.
+
+    Parameters
+    ----------
+    target : a cache or a video file
+    out : folder of the CSV and PNG files; None is `predictions/<name>` in the run
+
+    Raises
+    ------
+    CacheError
+        If the cache was extracted in another way than the run's.
+    VideoError
+        If the video cannot be extracted.
+    """
+    folder = out or run.folder / "predictions" / target.stem
+    folder.mkdir(parents=True, exist_ok=True)
+    cache = Cache(extract(run, target, folder) if target.is_file() else target)
+    data.same_fingerprint(run.config["cache"], cache)
+    recipe = run.recipe
+    sequences = data.for_run(cache, recipe.task, run.config["pseudo"], run.pseudo_attributes())
+    head, standing = run.trained_head(device)
+    say(f"predicting with {run.folder} (iteration {standing.iteration}) on {described(device)}")
+    rows = []
+    with Progress("predicting", len(sequences), "videos") as progress:
+        for sequence in sequences:
+            (predicted,) = inference.predict(head, [sequence], recipe.windows.test_length, device)
+            write_csv(folder / f"{sequence.id}.csv", sequence, predicted)
+            draw(folder / f"{sequence.id}.png", sequence, predicted, DIMENSIONS)
+            rows.append(_summary(folder, sequence, predicted))
+            progress.advance(note=sequence.id)
+    return rows
+
+
+def extract(run: Run, video: Path, folder: Path) -> Path:
+    """Make a cache of a bare video beside its predictions, as the run's own cache was made."""
+    out = folder / f"{video.stem}.zarr"
+    command = ["-m", "affcache", "extract", "--video", str(video), "--out", str(out)]
+    backbone = backbone_name(run.config["cache"].get("fields", {}))
+    if backbone is not None:
+        command += ["--backbone", backbone]
+    here = str(Path(affcache.__file__).parents[1])
+    path = os.pathsep.join(p for p in (here, os.environ.get("PYTHONPATH")) if p)
+    say(f"extracting {video} to {out}")
+    done = subprocess.run(
+        [sys.executable, *command], env={**os.environ, "PYTHONPATH": path}, stdout=2, check=False
+    )
+    if done.returncode != 0:
+        raise VideoError(f"{video}: could not be extracted (its reason is above)")
+    return out
+
+
+def backbone_name(fields: Mapping[str, Any]) -> str | None:
+    """Which `--backbone` a cache was made with, by its fingerprint's fields."""
+    backbone = fields.get("backbone")
+    name = backbone.get("name") if isinstance(backbone, Mapping) else backbone
+    return name if isinstance(name, str) else None
+
+
+def write_csv(path: Path, sequence: Sequence, predicted: Predicted) -> None:
+    """One row per frame: frame, time (s), valid, then each dimension's mean and deviation.
+
+    Fields are empty where there is no face, and where the head knows no deviation.
+    """
+    columns = [name for d in DIMENSIONS for name in (d, f"{d}_std")]
+    std = np.full_like(predicted.mean, np.nan) if predicted.std is None else predicted.std
+    values = np.stack([predicted.mean, std], axis=-1).reshape(len(std), -1)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["frame", "time", "valid", *columns])
+        for frame, row in enumerate(values):
+            writer.writerow(
+                [
+                    frame,
+                    f"{sequence.time[frame]:.6f}",
+                    int(sequence.valid[frame]),
+                    *("" if np.isnan(value) else f"{value:.6f}" for value in row),
+                ]
+            )
+
+
+def _summary(folder: Path, sequence: Sequence, predicted: Predicted) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "video": sequence.id,
+        "frames": len(sequence.valid),
+        "with a face": int(sequence.valid.sum()),
+    }
+    for target, name in enumerate(DIMENSIONS):
+        values = predicted.mean[:, target]
+        known = np.isfinite(values)
+        row[f"mean {name}"] = float(values[known].mean()) if known.any() else None
+    return {**row, "files": str(folder / f"{sequence.id}.{{csv,png}}")}

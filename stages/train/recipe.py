@@ -1,0 +1,219 @@
+"""A recipe is everything that decides a training run except the data and the seed.
+
+Published configurations are TOML files in `recipes/` whose comments cite their papers. A file may
+name another with `extends` and say only what differs; `--set key=value` says the last word.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from affcache.errors import RecipeError
+from stages.train.heads import head_class
+from stages.train.settings import choice, fill, number
+from stages.train.suggest import known
+
+FOLDER = Path(__file__).parent / "recipes"
+SCHEDULES = ("cosine", "constant")
+TASKS = ("va",)  # what can be scored so far
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowSettings:
+    """`[windows]`: random training windows, one length per batch.
+
+    Attributes
+    ----------
+    shortest, longest : range of a window's length in frames, both included
+    batch : windows in a batch
+    test_length : frames of the consecutive test windows; 0 means a whole video at once
+    """
+
+    shortest: int = number(35, low=2)
+    longest: int = number(70, low=2)
+    batch: int = number(16, low=1)
+    test_length: int = number(70, low=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optimiser:
+    """`[optimiser]`: Adam and the course of its learning rate.
+
+    Attributes
+    ----------
+    learning_rate : at the first iteration
+    beta1, beta2 : Adam's decay rates
+    weight_decay : L2 penalty inside Adam's gradient, as torch.optim.Adam has it
+    schedule : "cosine" falls from the learning rate at the first iteration to 0 after the last
+    """
+
+    learning_rate: float = number(2.5e-4, low=0.0)
+    beta1: float = number(0.9, low=0.0, high=0.999999)
+    beta2: float = number(0.999, low=0.0, high=0.999999)
+    weight_decay: float = number(1e-4, low=0.0)
+    schedule: str = choice("cosine", SCHEDULES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """`[training]`: an epoch is `iterations` batches, followed by a validation."""
+
+    epochs: int = number(25, low=1)
+    iterations: int = number(1000, low=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """A resolved recipe: checked where it is made, trusted everywhere else.
+
+    Attributes
+    ----------
+    head : a name in `stages.train.heads.HEADS`
+    task : whose labels are learnt
+    model : the head's own settings, an instance of its `Settings`
+    """
+
+    head: str
+    task: str
+    windows: WindowSettings
+    optimiser: Optimiser
+    training: Training
+    model: Any
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain tables, such as `from_tables` takes."""
+        return dataclasses.asdict(self)
+
+
+TABLES: dict[str, type] = {
+    "windows": WindowSettings,
+    "optimiser": Optimiser,
+    "training": Training,
+}
+
+
+def load(head: str | None = None, recipe: str | None = None, changes: Sequence[str] = ()) -> Recipe:
+    """The recipe of a command line.
+
+    Parameters
+    ----------
+    head : name of the head; None takes the recipe's
+    recipe : a TOML file, or the name of one of ours; None takes the one named like the head
+    changes : "key=value" with dotted keys and TOML values, such as "model.loss=nll+kl"
+
+    Raises
+    ------
+    RecipeError
+        If anything does not exist, does not parse or is out of range.
+    """
+    if head is not None:
+        head_class(head)
+    path = find(recipe or head or "ap")
+    tables, origins = _read(path)
+    for change in changes:
+        key, value = _parse(change)
+        _put(tables, key, value, f"--set {change}")
+        origins.pop(".".join(key), None)
+        origins[".".join(key)] = f"--set {change}"
+
+    def where(key: str) -> str:
+        """The last place that said anything about a key or about one inside it."""
+        said = [origin for name, origin in origins.items() if f"{name}.".startswith(f"{key}.")]
+        return said[-1] if said else str(path)
+
+    if head is not None and tables.get("head", head) != head:
+        raise RecipeError(
+            f"{path}: is a recipe for the head {tables['head']!r}, not for --head {head}"
+        )
+    return from_tables({"head": head, **tables}, where)
+
+
+def from_tables(tables: Mapping[str, Any], where: Callable[[str], str]) -> Recipe:
+    """Check plain tables and make a recipe of them."""
+    top = {"head", "task", "model", *TABLES}
+    for key in tables:
+        if key not in top:
+            raise RecipeError(f"{where(key)}: unknown key {key!r}; {known('key', key, top)}")
+    for key in ("model", *TABLES):
+        if not isinstance(tables.get(key, {}), Mapping):
+            raise RecipeError(f"{where(key)}: {key} = {tables[key]!r}, expected a table")
+    name, task = tables.get("head"), tables.get("task", "va")
+    if not isinstance(name, str):
+        raise RecipeError(f"{where('head')}: head = {name!r}, expected the name of a head")
+    if task not in TASKS:
+        raise RecipeError(f"{where('task')}: task = {task!r}, expected one of {', '.join(TASKS)}")
+    parts = {key: fill(kind, tables.get(key, {}), where, f"{key}.") for key, kind in TABLES.items()}
+    if parts["windows"].shortest > parts["windows"].longest:
+        raise RecipeError(
+            f"{where('windows.shortest')}: windows.shortest = {parts['windows'].shortest} is above "
+            f"windows.longest = {parts['windows'].longest}"
+        )
+    model = fill(head_class(name).Settings, tables.get("model", {}), where, "model.")
+    return Recipe(head=name, task=task, model=model, **parts)
+
+
+def find(recipe: str) -> Path:
+    """The file behind `--recipe`: a path that exists, or the name of one of ours."""
+    if Path(recipe).is_file():
+        return Path(recipe)
+    ours = FOLDER / f"{recipe}.toml"
+    if ours.is_file():
+        return ours
+    names = [path.stem for path in FOLDER.glob("*.toml")]
+    raise RecipeError(f"{recipe}: no such recipe file; {known('recipe', recipe, names)}")
+
+
+def _read(path: Path, seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any], dict[str, str]]:
+    """Tables of a file over those that it extends, and in which file each dotted key stood."""
+    try:
+        own = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not a TOML file ({error})") from None
+    parent = own.pop("extends", None)
+    if parent is None:
+        tables, origins = {}, {}
+    elif not isinstance(parent, str):
+        raise RecipeError(f"{path}: extends = {parent!r}, expected the name of a recipe")
+    else:
+        beside = path.with_name(f"{parent}.toml")
+        above = beside if beside.is_file() else find(parent)
+        if above.resolve() in (*seen, path.resolve()):
+            raise RecipeError(f"{path}: extends {parent!r}, which extends it in turn")
+        tables, origins = _read(above, (*seen, path.resolve()))
+    for key, value in _leaves(own):
+        _put(tables, key, value, str(path))
+        origins[".".join(key)] = str(path)
+    return tables, origins
+
+
+def _leaves(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[tuple[Any, Any]]:
+    found: list[tuple[Any, Any]] = []
+    for key, value in table.items():
+        inside = _leaves(value, (*path, key)) if isinstance(value, Mapping) else []
+        found += inside or [((*path, key), value)]
+    return found
+
+
+def _put(tables: dict[str, Any], key: Sequence[str], value: Any, where: str) -> None:
+    for part in key[:-1]:
+        below = tables.setdefault(part, {})
+        if not isinstance(below, dict):
+            raise RecipeError(f"{where}: {part} is a value, not a table of values")
+        tables = below
+    tables[key[-1]] = value
+
+
+def _parse(change: str) -> tuple[list[str], Any]:
+    key, equals, text = change.partition("=")
+    if not equals or not key.strip():
+        raise RecipeError(f"--set {change}: expected key=value, such as training.epochs=5")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word, as in model.loss=nll+kl
+    return [part.strip() for part in key.split(".")], value

@@ -1,0 +1,1 @@
+"""One TOML per published configuration; `affcache train --recipe NAME` finds them here."""

@@ -1,0 +1,170 @@
+"""What stands behind the three commands: files and options in, a run, a table or pictures out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+import affcache
+from affcache.arrays import write_json
+from affcache.errors import CacheError, RunError
+from affcache.progress import say
+from affcache.schema import DIMENSIONS
+from affcache.store import Cache
+from affcache.table import show
+from affcache.windows import Sequence as FrameSequence
+from affcache.windows import default_pseudo, load_split
+from stages.train import data, evaluation, prediction, trainer
+from stages.train.device import choose, described
+from stages.train.recipe import Recipe, load
+from stages.train.run import Run, held, open_run, start_or_resume
+
+
+def train_command(
+    cache_path: Path,
+    head: str | None,
+    recipe_name: str | None,
+    changes: Sequence[str],
+    seed: int,
+    device_name: str,
+    pseudo: str | None,
+    workers: int,
+    out: Path | None,
+) -> Path:
+    """Train, or go on with, a run; returns its folder."""
+    recipe = load(head, recipe_name, changes)
+    cache = Cache(cache_path)
+    device = choose(device_name)
+    name = pseudo or default_pseudo(cache.path, recipe.task)
+    training = load_split(cache.path, recipe.task, name, "train")
+    validation = load_split(cache.path, recipe.task, name, "validation")
+    validation = [s for s in validation if s.counted.any()]
+    data.check_pseudo([*training, *validation], f"{cache.path}: pseudo-labels {name!r}")
+    folder = out or default_folder(cache.path, recipe_name or recipe.head, seed)
+    attributes = data.pseudo_attributes(cache, name)
+    config = configuration(recipe, seed, cache, name, training, validation)
+    run = start_or_resume(folder, config, attributes)
+    with held(run):
+        _announce(run, training, validation, described(device))
+        standing = trainer.train(run, training, validation, device, workers)
+    if standing.best_score is None:
+        say(f"done: {run.folder} keeps its last epoch")
+    else:
+        say(
+            f"done: best validation CCC {standing.best_score:.3f} in epoch {standing.best_epoch}; "
+            f"next: affcache evaluate {run.folder}"
+        )
+    return run.folder
+
+
+def evaluate_command(
+    folder: Path, cache_path: Path | None, split: str | None, device_name: str, as_json: bool
+) -> None:
+    """Evaluate a run, write the result into its folder and print it."""
+    run = open_run(folder)
+    cache = Cache(cache_path or run.config["cache"]["path"])
+    document = evaluation.evaluate(run, cache, split, choose(device_name))
+    elsewhere = "" if cache_path is None else f"-{cache.path.stem}"
+    write_json(folder / f"evaluation-{document['split']}{elsewhere}.json", document)
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+        return
+    _print_evaluation(document)
+
+
+def predict_command(
+    folder: Path, target: Path, out: Path | None, device_name: str, as_json: bool
+) -> None:
+    """Predict on a video or a cache and print a row per video."""
+    if not target.exists():
+        raise RunError(f"{target}: does not exist; expected a video file or a cache")
+    rows = prediction.predict(open_run(folder), target, out, choose(device_name))
+    show("predictions", rows, as_json=as_json)
+
+
+def default_folder(cache: Path, recipe: str, seed: int) -> Path:
+    """runs/<cache>-<recipe>-s<seed>, below the present folder."""
+    return Path("runs") / f"{cache.resolve().stem}-{Path(recipe).stem}-s{seed}"
+
+
+def configuration(
+    recipe: Recipe,
+    seed: int,
+    cache: Cache,
+    pseudo: str,
+    training: Sequence[FrameSequence],
+    validation: Sequence[FrameSequence],
+) -> dict[str, Any]:
+    """What config.json says: all that the run's result depends on, and where it came from."""
+    if not any(s.counted.any() for s in training):
+        raise CacheError(
+            f"{cache.path}: no training video with {recipe.task} labels (see `affcache label`)"
+        )
+    labels = np.concatenate([s.labels[s.counted] for s in training]).astype(np.float64)
+    return {
+        "affcache": affcache.__version__,
+        "recipe": recipe.as_dict(),
+        "seed": seed,
+        "cache": {
+            "path": str(cache.path.resolve()),
+            "dataset": cache.header.get("dataset"),
+            "fingerprint": cache.fingerprint,
+            "fields": cache.header.get("fields", {}),
+        },
+        "pseudo": pseudo,
+        "sizes": {"features": training[0].features.shape[1], "targets": labels.shape[1]},
+        "data": data.digest([*training, *validation]),
+        "training_labels": {
+            "mean": labels.mean(axis=0).tolist(),
+            "std": labels.std(axis=0).tolist(),
+        },
+    }
+
+
+def _announce(
+    run: Run,
+    training: Sequence[FrameSequence],
+    validation: Sequence[FrameSequence],
+    device: str,
+) -> None:
+    recipe = run.recipe
+    parameters = sum(p.numel() for p in run.new_head().parameters())
+    frames = sum(int(s.counted.sum()) for s in training)
+    say(
+        f"{recipe.head}: {parameters:,} parameters on {device}, {len(training)} training videos "
+        f"({frames:,} labelled frames), {len(validation)} for validation, "
+        f"pseudo-labels {run.config['pseudo']!r}, into {run.folder}"
+    )
+    if not validation:
+        say("no labelled validation split: no score along the way, and the last epoch is kept")
+    if run.last.exists():
+        say(f"going on after epoch {len(run.metrics())} of {recipe.training.epochs}")
+
+
+def _print_evaluation(document: dict[str, Any]) -> None:
+    titles = {
+        "frames": f"{document['split']}: all frames together",
+        "sequences": f"{document['split']}: averaged over sequences",
+    }
+    for over, title in titles.items():
+        show(title, [_short(row) for row in document["scores"] if row["over"] == over])
+    show(f"{document['split']}: frames", [document["coverage"]])
+    if document["paired"]:
+        show("mean CCC, person by person, with a 95 % interval", document["paired"])
+    else:
+        click.echo("fewer than two people: no interval over people")
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of scores with headings that fit a terminal: V valence, A arousal."""
+    letters = [(name, name[0].upper()) for name in DIMENSIONS]
+    short: dict[str, Any] = {"": row["predictor"]}
+    for metric in evaluation.METRICS:
+        for name, letter in [*letters, ("mean", "")]:
+            short[f"{metric.upper()} {letter}".strip()] = row[f"{metric}_{name}"]
+    return short
