@@ -31,6 +31,7 @@ COMMANDS: dict[str, Entry] = {
     "extract": Entry("stages.extract.command:extract", "Stage one: videos to a feature cache."),
     "label": Entry("affcache.commands.label:label", "Write annotations beside the features."),
     "readout": Entry("affcache.commands.readout:readout", "Fit pseudo-labels by ridge regression."),
+    "verify": Entry("affcache.commands.verify:verify", "Check a cache to the byte."),
     "train": Entry("stages.train.command:train", "Stage two: train a temporal head from a cache."),
     "evaluate": Entry("stages.train.command:evaluate", "Score a trained run beside pseudo-labels."),
     "predict": Entry("stages.train.command:predict", "Predict per frame on a video or a cache."),

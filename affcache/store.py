@@ -19,7 +19,15 @@ from typing import Any
 
 import numpy as np
 
-from affcache.arrays import METADATA, group_document, map_array, read_json, write_array, write_json
+from affcache.arrays import (
+    METADATA,
+    chunk_key,
+    group_document,
+    map_array,
+    read_json,
+    write_array,
+    write_json,
+)
 from affcache.errors import CacheError
 from affcache.schema import FORMAT_VERSION, LABEL_ARRAYS, PSEUDO_ARRAYS, ArraySpec, is_safe_id
 
@@ -61,7 +69,7 @@ class Video:
 
     def array(self, name: str) -> np.ndarray:
         """A video array, such as "features" (frame, feature) float16 or "valid" (frame,) bool."""
-        return map_array(self.folder / name)
+        return map_inside(self.cache, f"videos/{self.id}/{name}")
 
     def label(self, task: str) -> np.ndarray | None:
         """Annotations of a task, such as "va" (frame, 2) float32, or None where there are none."""
@@ -80,8 +88,9 @@ class Video:
         return _attributes(folder) if (folder / METADATA).is_file() else {}
 
     def _beside(self, group: str, name: str) -> np.ndarray | None:
-        folder = self.cache / group / self.id / name
-        return map_array(folder) if (folder / METADATA).is_file() else None
+        inside = f"{group}/{self.id}/{name}"
+        there = (self.cache / inside / METADATA).is_file()
+        return map_inside(self.cache, inside) if there else None
 
 
 class Cache:
@@ -204,7 +213,7 @@ def seal(cache: Path) -> None:
     document.pop("consolidated_metadata", None)
     members = {
         path.parent.relative_to(cache).as_posix(): read_json(path)
-        for path in _files(cache)
+        for path in sealed_files(cache)
         if path.name == METADATA and path.parent != cache
     }
     document["consolidated_metadata"] = {
@@ -215,8 +224,10 @@ def seal(cache: Path) -> None:
     write_json(cache / METADATA, document)
     known = _previous_seal(cache)
     files = {}
-    for path in _files(cache):
+    for path in sealed_files(cache):
         name = path.relative_to(cache).as_posix()
+        if path.is_symlink():
+            raise CacheError(f"{path}: is a symbolic link; a cache holds its own files")
         status = path.stat()
         size, digest, before = known.get(name, (-1, "", 0))
         if size != status.st_size or status.st_mtime_ns >= before:
@@ -244,13 +255,26 @@ def _previous_seal(cache: Path) -> dict[str, tuple[int, str, int]]:
     }
 
 
-def _files(cache: Path) -> list[Path]:
+def sealed_files(cache: Path) -> list[Path]:
+    """What a seal covers: every file outside the private folder, and every link, sorted."""
     found = []
     for folder, folders, names in os.walk(cache):
         if Path(folder) == cache and PRIVATE in folders:
             folders.remove(PRIVATE)
-        found += [Path(folder) / name for name in names]
+        here = [Path(folder) / name for name in names]
+        found += here + [link for name in folders if (link := Path(folder) / name).is_symlink()]
     return sorted(found)
+
+
+def map_inside(cache: Path, name: str) -> np.ndarray:
+    """Map an array that lies in the cache itself and not, by way of a link, somewhere else."""
+    folder = cache / name
+    array = map_array(folder)
+    home = cache.resolve()
+    for path in (folder / METADATA, folder / chunk_key(array.ndim)):
+        if path.resolve() != home / path.relative_to(cache):
+            raise CacheError(f"{path}: is reached by a symbolic link; a cache holds its own files")
+    return array
 
 
 def _members(folder: Path) -> list[str]:
