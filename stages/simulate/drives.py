@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-SHOWN_LIMIT = 1.3
-OPENING_LIMIT = 1.1
+SHOWN_LIMIT = 1.2
+OPENING_LIMIT = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
@@ -38,6 +38,7 @@ ABOUT = (
 )
 ENCODER = {"preset": "veryfast", "crf": "20", "threads": "1"}
 RECORD = "simulation.json"
+DECIDING = ("settings", "encoder", "subjects")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,10 +191,11 @@ def _claim(out: Path, settings: Settings) -> None:
 
 def _check_same(path: Path, record: Mapping[str, Any]) -> None:
     try:
-        there = json.loads(path.read_bytes())["settings"]
-    except (ValueError, KeyError, TypeError):
+        found = json.loads(path.read_bytes())
+        there = {key: value for part in DECIDING for key, value in _flat(found[part], part)}
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise SimulationError(f"{path}: is not the record of a simulation") from None
-    now = record["settings"]
+    now = {key: value for part in DECIDING for key, value in _flat(record[part], part)}
     differing = [
         f"{key}: {there.get(key, 'absent')} there, {now.get(key, 'absent')} now"
         for key in sorted(there.keys() | now.keys())
@@ -201,9 +203,17 @@ def _check_same(path: Path, record: Mapping[str, Any]) -> None:
     ]
     if differing:
         raise SimulationError(
-            f"{path.parent}: holds a simulation of other settings ({'; '.join(differing)}); choose "
-            "another folder or remove this one"
+            f"{path.parent}: holds another simulation ({'; '.join(differing[:5])}); choose another "
+            "folder or remove this one"
         )
+
+
+def _flat(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}.{key}")
+        else:
+            yield f"{prefix}.{key}", value
 
 
 def _record(settings: Settings) -> dict[str, Any]:

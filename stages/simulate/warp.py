@@ -110,5 +110,5 @@ def sample(image: Tensor, where: Tensor) -> Tensor:
 
 
 def expression_map(displacement: Tensor, where: Tensor, unit: float) -> Tensor:
-    """Which pixels (n, h, w, 2) a displacement (n, 2, side, side) brings to `where` (n, h, w, 2)."""
+    """Which pixels (n, h, w, 2) a displacement (n, 2, side, side) brings to those of `where`."""
     return where - unit * sample(displacement, where).permute(0, 2, 3, 1)
