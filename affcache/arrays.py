@@ -10,9 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import mmap
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ import google_crc32c
 import numpy as np
 
 from affcache.errors import CacheError
+from affcache.places import FolderPlace, Place
 from affcache.schema import ArraySpec, check_rows
 
 METADATA = "zarr.json"
@@ -83,7 +82,7 @@ def write_array(folder: Path, spec: ArraySpec, rows: np.ndarray, where: str) -> 
         writer.finish()
 
 
-def map_array(folder: Path) -> np.ndarray:
+def map_array(where: Place, name: str) -> np.ndarray:
     """The array as a read-only view of its chunk's memory map; no copy, no decoding.
 
     Raises
@@ -92,17 +91,13 @@ def map_array(folder: Path) -> np.ndarray:
         If the metadata is not that of a single uncompressed little-endian chunk of a plain number
         type, or the file is not as long as it says.
     """
-    shape, dtype = _layout(read_json(folder / METADATA), folder)
-    chunk = folder / chunk_key(len(shape))
-    want = math.prod(shape) * dtype.itemsize
-    try:
-        with chunk.open("rb") as file:
-            have = os.fstat(file.fileno()).st_size - CRC_BYTES
-            if have != want:
-                raise CacheError(f"{chunk}: holds {have} bytes of data, its metadata says {want}")
-            data = _map(file.fileno())
-    except FileNotFoundError:
-        raise CacheError(f"{chunk}: the array's data is missing") from None
+    at = f"{where.path}/{name}"
+    shape, dtype = _layout(read_object(where, f"{name}/{METADATA}"), at)
+    chunk = f"{name}/{chunk_key(len(shape))}"
+    data = where.map(chunk)
+    have, want = len(data) - CRC_BYTES, math.prod(shape) * dtype.itemsize
+    if have != want:
+        raise CacheError(f"{at}: holds {have} bytes of data, its metadata says {want}")
     return np.frombuffer(data, dtype, math.prod(shape)).reshape(shape)
 
 
@@ -123,14 +118,19 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file, or an error that names the file."""
+    return read_object(FolderPlace(path.parent), path.name)
+
+
+def read_object(where: Place, name: str) -> dict[str, Any]:
+    """A JSON object from a file of a place, or an error that names the file."""
     try:
-        document = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise CacheError(f"{path}: missing") from None
+        document = json.loads(where.read(name))
     except (ValueError, RecursionError) as error:
-        raise CacheError(f"{path}: not readable as JSON ({error})") from None
+        raise CacheError(f"{where.path}/{name}: not readable as JSON ({error})") from None
     if not isinstance(document, dict):
-        raise CacheError(f"{path}: holds {type(document).__name__}, expected an object")
+        raise CacheError(
+            f"{where.path}/{name}: holds {type(document).__name__}, expected an object"
+        )
     return document
 
 
@@ -156,35 +156,19 @@ def _document(spec: ArraySpec, shape: tuple[int, ...]) -> dict[str, Any]:
     }
 
 
-def _layout(document: Mapping[str, Any], folder: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def _layout(document: Mapping[str, Any], at: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
     shape, name = document.get("shape"), document.get("data_type")
     if (
         not isinstance(shape, list)
         or not all(type(size) is int and size >= 0 for size in shape)
         or name not in DTYPES
     ):
-        raise CacheError(f"{folder}: shape {shape!r:.60} of type {name!r:.60} is not a cache array")
+        raise CacheError(f"{at}: shape {shape!r:.60} of type {name!r:.60} is not a cache array")
     names = [c.get("name") if isinstance(c, dict) else c for c in document.get("codecs", ())]
     grid = document.get("chunk_grid")
     if names != ["bytes", "crc32c"] or grid != {
         "name": "regular",
         "configuration": {"chunk_shape": shape},
     }:
-        raise CacheError(f"{folder}: is not one uncompressed chunk, so it cannot be mapped")
+        raise CacheError(f"{at}: is not one uncompressed chunk, so it cannot be mapped")
     return tuple(shape), np.dtype(name).newbyteorder("<")
-
-
-def _map(descriptor: int) -> mmap.mmap:
-    if sys.version_info >= (3, 13):
-        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ, trackfd=False)
-    _allow_many_files()
-    return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-
-
-def _allow_many_files() -> None:
-    """Before Python 3.13 every map keeps a descriptor: lift the soft limit to the hard one."""
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -21,14 +21,15 @@ import numpy as np
 
 from affcache.arrays import (
     METADATA,
-    chunk_key,
     group_document,
     map_array,
     read_json,
+    read_object,
     write_array,
     write_json,
 )
 from affcache.errors import CacheError
+from affcache.places import FolderPlace, Place, place
 from affcache.schema import FORMAT_VERSION, LABEL_ARRAYS, PSEUDO_ARRAYS, ArraySpec, is_safe_id
 
 PRIVATE = ".affcache"
@@ -47,29 +48,24 @@ class Video:
     Every array is a read-only memory map with one row per decoded frame (see `affcache.schema`).
     """
 
-    cache: Path
+    place: Place
     id: str
-
-    @property
-    def folder(self) -> Path:
-        """Where this video's arrays lie."""
-        return self.cache / "videos" / self.id
 
     @cached_property
     def attributes(self) -> dict[str, Any]:
         """fps, source (path, sha256, bytes), face and fingerprint."""
-        return _attributes(self.folder)
+        return _attributes(self.place, f"videos/{self.id}")
 
     def __len__(self) -> int:
         return len(self.array("valid"))
 
     def has(self, name: str) -> bool:
         """Whether this video has an array of that name."""
-        return (self.folder / name / METADATA).is_file()
+        return self.place.has(f"videos/{self.id}/{name}/{METADATA}")
 
     def array(self, name: str) -> np.ndarray:
         """A video array, such as "features" (frame, feature) float16 or "valid" (frame,) bool."""
-        return map_inside(self.cache, f"videos/{self.id}/{name}")
+        return map_array(self.place, f"videos/{self.id}/{name}")
 
     def label(self, task: str) -> np.ndarray | None:
         """Annotations of a task, such as "va" (frame, 2) float32, or None where there are none."""
@@ -84,13 +80,13 @@ class Video:
     @property
     def label_attributes(self) -> dict[str, Any]:
         """subject and split (task -> name); empty where the video is not annotated."""
-        folder = self.cache / "labels" / self.id
-        return _attributes(folder) if (folder / METADATA).is_file() else {}
+        group = f"labels/{self.id}"
+        return _attributes(self.place, group) if self.place.has(f"{group}/{METADATA}") else {}
 
     def _beside(self, group: str, name: str) -> np.ndarray | None:
         inside = f"{group}/{self.id}/{name}"
-        there = (self.cache / inside / METADATA).is_file()
-        return map_inside(self.cache, inside) if there else None
+        there = self.place.has(f"{inside}/{METADATA}")
+        return map_array(self.place, inside) if there else None
 
 
 class Cache:
@@ -98,7 +94,7 @@ class Cache:
 
     Parameters
     ----------
-    path : the cache's folder
+    path : the cache's folder, or the zip that `affcache pack` made of it
 
     Raises
     ------
@@ -108,9 +104,10 @@ class Cache:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not (self.path / METADATA).is_file():
+        self.place = place(path)
+        if not self.place.has(METADATA):
             raise CacheError(f"{self.path}: no cache here (make one with `affcache extract`)")
-        header = _attributes(self.path).get("affcache")
+        header = _attributes(self.place, "").get("affcache")
         if not isinstance(header, dict):
             raise CacheError(f"{self.path}: a Zarr group, but not an affcache cache")
         if header.get("format_version") != FORMAT_VERSION:
@@ -127,25 +124,29 @@ class Cache:
 
     def video_ids(self) -> list[str]:
         """Published videos, sorted."""
-        return _members(self.path / "videos")
+        return self._groups("videos")
 
     def videos(self) -> list[Video]:
         """All published videos, in the order of their ids."""
-        return [Video(self.path, video_id) for video_id in self.video_ids()]
+        return [Video(self.place, video_id) for video_id in self.video_ids()]
 
     def video(self, video_id: str) -> Video:
         """One video by its id."""
-        if not is_safe_id(video_id) or not (self.path / "videos" / video_id / METADATA).is_file():
+        if not is_safe_id(video_id) or not self.place.has(f"videos/{video_id}/{METADATA}"):
             raise CacheError(f"{self.path}: has no video {video_id!r}")
-        return Video(self.path, video_id)
+        return Video(self.place, video_id)
 
     def pseudo_names(self) -> list[str]:
         """Names of the pseudo-labels made after extraction."""
-        return _members(self.path / "pseudo")
+        return self._groups("pseudo")
 
     def pseudo_attributes(self, name: str) -> dict[str, Any]:
         """Provenance of a set of pseudo-labels."""
-        return _attributes(self.path / "pseudo" / name)
+        return _attributes(self.place, f"pseudo/{name}")
+
+    def _groups(self, folder: str) -> list[str]:
+        names = self.place.members(folder)
+        return [name for name in names if self.place.has(f"{folder}/{name}/{METADATA}")]
 
 
 def write_labels(
@@ -257,36 +258,15 @@ def _previous_seal(cache: Path) -> dict[str, tuple[int, str, int]]:
 
 def sealed_files(cache: Path) -> list[Path]:
     """What a seal covers: every file outside the private folder, and every link, sorted."""
-    found = []
-    for folder, folders, names in os.walk(cache):
-        if Path(folder) == cache and PRIVATE in folders:
-            folders.remove(PRIVATE)
-        here = [Path(folder) / name for name in names]
-        found += here + [link for name in folders if (link := Path(folder) / name).is_symlink()]
-    return sorted(found)
+    names = FolderPlace(cache).files()
+    return [cache / name for name in names if not name.startswith(f"{PRIVATE}/")]
 
 
-def map_inside(cache: Path, name: str) -> np.ndarray:
-    """Map an array that lies in the cache itself and not, by way of a link, somewhere else."""
-    folder = cache / name
-    array = map_array(folder)
-    home = cache.resolve()
-    for path in (folder / METADATA, folder / chunk_key(array.ndim)):
-        if path.resolve() != home / path.relative_to(cache):
-            raise CacheError(f"{path}: is reached by a symbolic link; a cache holds its own files")
-    return array
-
-
-def _members(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        return []
-    return sorted(entry.name for entry in folder.iterdir() if (entry / METADATA).is_file())
-
-
-def _attributes(folder: Path) -> dict[str, Any]:
-    attributes = read_json(folder / METADATA).get("attributes", {})
+def _attributes(where: Place, group: str) -> dict[str, Any]:
+    name = f"{group}/{METADATA}" if group else METADATA
+    attributes = read_object(where, name).get("attributes", {})
     if not isinstance(attributes, dict):
-        raise CacheError(f"{folder / METADATA}: attributes are not an object")
+        raise CacheError(f"{where.path}/{name}: attributes are not an object")
     return attributes
 
 

@@ -8,6 +8,7 @@ and nothing is trusted before its size is known.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -19,8 +20,9 @@ from typing import Any
 import google_crc32c
 import numpy as np
 
-from affcache.arrays import CRC_BYTES, METADATA, chunk_key, read_json
+from affcache.arrays import CRC_BYTES, METADATA, chunk_key, map_array, read_object
 from affcache.errors import CacheError
+from affcache.places import Place
 from affcache.progress import Progress
 from affcache.publish import video_fingerprint
 from affcache.schema import (
@@ -36,13 +38,11 @@ from affcache.store import (
     Cache,
     Video,
     fingerprint,
-    map_inside,
-    sealed_files,
-    sha256_of,
     unseal,
 )
 
 BLOCK_BYTES = 1 << 20
+SEAL = f"{PRIVATE}/seal.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ def verify(path: Path, *, quick: bool = False) -> list[Fault]:
         If there is no cache, or one of another format.
     """
     cache = Cache(path)
-    faults = [*_against_seal(path, quick=quick)]
+    faults = [*_against_seal(cache.place, quick=quick)]
     header = cache.header
     if fingerprint(header.get("fields", {})) != header.get("fingerprint"):
         faults.append(Fault(kind="fingerprint", where=METADATA, detail="not that of its fields"))
@@ -125,32 +125,38 @@ def _depth(where: str) -> int:
     return {"videos": 1, "labels": 1, "pseudo": 2}.get(where.split("/")[0], -1)
 
 
-def _against_seal(path: Path, *, quick: bool) -> Iterator[Fault]:
-    seal_path = path / PRIVATE / "seal.json"
-    if not seal_path.is_file():
-        yield Fault(kind="unsealed", where=f"{PRIVATE}/seal.json", detail="there is no seal")
+def _against_seal(where: Place, *, quick: bool) -> Iterator[Fault]:
+    if not where.has(SEAL):
+        yield Fault(kind="unsealed", where=SEAL, detail="there is no seal")
         return
     try:
-        seal = read_json(seal_path)
+        seal = read_object(where, SEAL)
         files = {str(k): (int(v["bytes"]), str(v["sha256"])) for k, v in seal["files"].items()}
-        canonical = json.dumps(seal, indent=1, sort_keys=True).encode() == seal_path.read_bytes()
+        canonical = json.dumps(seal, indent=1, sort_keys=True).encode() == where.read(SEAL)
     except (CacheError, KeyError, TypeError, ValueError, AttributeError) as error:
-        yield Fault(kind="seal", where=f"{PRIVATE}/seal.json", detail=f"not readable: {error}")
+        yield Fault(kind="seal", where=SEAL, detail=f"not readable: {error}")
         return
     if not canonical:
-        yield Fault(kind="seal", where=f"{PRIVATE}/seal.json", detail="was edited")
-    present = {file.relative_to(path).as_posix(): file for file in sealed_files(path)}
-    for name in sorted(files.keys() | present.keys()):
+        yield Fault(kind="seal", where=SEAL, detail="was edited")
+    present = {name for name in where.files() if not name.startswith(f"{PRIVATE}/")}
+    for name in sorted(files.keys() | present):
         if name not in present:
             yield _file_fault("missing", name, "is in the seal, but not in the cache")
-        elif present[name].is_symlink():
-            yield _file_fault("link", name, "is a symbolic link; a cache holds none")
         elif name not in files:
             yield _file_fault("unlisted", name, "is in the cache, but not in the seal")
-        elif (have := present[name].stat().st_size) != files[name][0]:
-            yield _file_fault("size", name, f"{have} bytes, sealed with {files[name][0]}")
-        elif not quick and (digest := sha256_of(present[name])) != files[name][1]:
-            yield _file_fault("bytes", name, f"sha256 {digest:.12}, sealed {files[name][1]:.12}")
+        else:
+            yield from _file(where, name, *files[name], quick=quick)
+
+
+def _file(where: Place, name: str, size: int, digest: str, *, quick: bool) -> Iterator[Fault]:
+    try:
+        have = where.size(name)
+        if have != size:
+            yield _file_fault("size", name, f"{have} bytes, sealed with {size}")
+        elif not quick and (found := hashlib.sha256(where.map(name)).hexdigest()) != digest:
+            yield _file_fault("bytes", name, f"sha256 {found:.12}, sealed {digest:.12}")
+    except (CacheError, OSError) as error:
+        yield _file_fault("link", name, str(error))
 
 
 def _file_fault(kind: str, name: str, detail: str) -> Fault:
@@ -177,7 +183,7 @@ def _video(cache: Cache, video: Video, *, quick: bool) -> Iterator[Fault]:
             detail = "its fingerprint is not that of the cache, its face and its source"
             yield Fault(kind="fingerprint", where=name, video=video.id, detail=detail)
         streams = {str(s) for s in cache.header.get("streams", ())}
-        arrays = [f.name for f in video.folder.iterdir() if (f / METADATA).is_file()]
+        arrays = [a for a in video.place.members(name) if video.has(a)]
     except (CacheError, OSError, TypeError) as error:
         yield Fault(kind="metadata", where=name, video=video.id, detail=str(error))
         return
@@ -195,12 +201,11 @@ def _video(cache: Cache, video: Video, *, quick: bool) -> Iterator[Fault]:
         yield from _consistency(video, maps)
     rows = len(maps["valid"]) if "valid" in maps else None
     for group, specs in _beside(cache):
-        folder = cache.path / group / video.id
-        for path in sorted(folder.glob(f"*/{METADATA}")):
-            array = path.parent.name
-            yield from _array(
-                video, f"{group}/{video.id}/{array}", specs.get(array), {}, rows=rows, quick=quick
-            )
+        beside = f"{group}/{video.id}"
+        for array in cache.place.members(beside):
+            if cache.place.has(f"{beside}/{array}/{METADATA}"):
+                spec = specs.get(array)
+                yield from _array(video, f"{beside}/{array}", spec, {}, rows=rows, quick=quick)
 
 
 def _beside(cache: Cache) -> list[tuple[str, dict[str, ArraySpec]]]:
@@ -226,8 +231,8 @@ def _array(
         return Fault(kind=kind, where=where, video=video.id, array=name, detail=detail)
 
     try:
-        array = map_inside(video.cache, where)
-        dims = read_json(video.cache / where / METADATA).get("dimension_names")
+        array = map_array(video.place, where)
+        dims = read_object(video.place, f"{where}/{METADATA}").get("dimension_names")
     except (CacheError, OSError) as error:
         yield fault("metadata", str(error))
         return
@@ -237,8 +242,8 @@ def _array(
         return
     if rows is not None and len(array) != rows:
         yield fault("rows", f"{len(array)} rows beside {rows} frames")
-    chunk = video.cache / where / chunk_key(array.ndim)
-    if not quick and not _has_its_checksum(chunk):
+    chunk = f"{where}/{chunk_key(array.ndim)}"
+    if not quick and not _has_its_checksum(video.place.map(chunk)):
         yield fault("checksum", "the data does not have its crc32c checksum")
     maps[name] = array
 
@@ -252,13 +257,11 @@ def _fits(array: np.ndarray, dims: object, spec: ArraySpec) -> bool:
     )
 
 
-def _has_its_checksum(chunk: Path) -> bool:
-    left, checksum = chunk.stat().st_size - CRC_BYTES, 0
-    with chunk.open("rb") as file:
-        while left > 0:
-            block = file.read(min(left, BLOCK_BYTES))
-            checksum, left = google_crc32c.extend(checksum, block), left - len(block)
-        return file.read() == checksum.to_bytes(CRC_BYTES, "little")
+def _has_its_checksum(chunk: memoryview) -> bool:
+    checksum, data = 0, chunk[:-CRC_BYTES]
+    for start in range(0, len(data), BLOCK_BYTES):
+        checksum = google_crc32c.extend(checksum, bytes(data[start : start + BLOCK_BYTES]))
+    return bytes(chunk[-CRC_BYTES:]) == checksum.to_bytes(CRC_BYTES, "little")
 
 
 def _consistency(video: Video, maps: dict[str, np.ndarray]) -> Iterator[Fault]:

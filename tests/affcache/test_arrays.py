@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from affcache.arrays import ArrayWriter, map_array, read_json, write_array, write_json
 from affcache.errors import CacheError
+from affcache.places import FolderPlace
 from affcache.schema import LABEL_ARRAYS, PSEUDO_ARRAYS, VIDEO_ARRAYS, ArraySpec
 
 SPECS = [*VIDEO_ARRAYS.items(), *LABEL_ARRAYS.items(), *PSEUDO_ARRAYS.items()]
@@ -34,10 +35,10 @@ def test_zarr_reads_what_was_written_and_so_does_the_map(
     write_array(tmp_path / name, spec, rows, "here")
     plain = zarr.open_array(tmp_path / name, mode="r")
     np.testing.assert_array_equal(plain[:], rows)
-    np.testing.assert_array_equal(map_array(tmp_path / name), rows)
+    np.testing.assert_array_equal(map_array(FolderPlace(tmp_path), name), rows)
     assert plain.chunks == plain.shape
     assert plain.metadata.dimension_names == spec.dims
-    assert not map_array(tmp_path / name).flags.writeable
+    assert not map_array(FolderPlace(tmp_path), name).flags.writeable
 
 
 @pytest.mark.parametrize(("name", "spec"), SPECS, ids=[name for name, _ in SPECS])
@@ -85,13 +86,13 @@ def test_how_the_rows_are_cut_into_appends_changes_nothing(
         assert chunk[:-4] == rows.tobytes()
         assert int.from_bytes(chunk[-4:], "little") == google_crc32c.value(rows.tobytes())
         if len(rows):
-            np.testing.assert_array_equal(map_array(Path(folder) / "va"), rows)
+            np.testing.assert_array_equal(map_array(FolderPlace(Path(folder)), "va"), rows)
 
 
 def test_big_endian_input_is_stored_little(tmp_path: Path) -> None:
     rows = np.arange(6, dtype=">f4").reshape(3, 2)
     write_array(tmp_path / "va", LABEL_ARRAYS["va"], rows, "here")
-    np.testing.assert_array_equal(map_array(tmp_path / "va"), rows)
+    np.testing.assert_array_equal(map_array(FolderPlace(tmp_path), "va"), rows)
 
 
 @pytest.mark.parametrize("value", [70000.0, np.inf, -np.inf, np.nan])
@@ -126,7 +127,7 @@ def test_a_shortened_chunk_is_refused_before_it_is_mapped(stored: Path) -> None:
     chunk = stored / "c" / "0" / "0"
     chunk.write_bytes(chunk.read_bytes()[:-1])
     with pytest.raises(CacheError, match="holds 39 bytes of data, its metadata says 40"):
-        map_array(stored)
+        map_array(FolderPlace(stored.parent), stored.name)
 
 
 def test_a_flipped_bit_is_found_by_a_plain_zarr_read(stored: Path) -> None:
@@ -153,7 +154,7 @@ def test_metadata_that_is_not_ours_is_refused(stored: Path, key: str, value: obj
     document = read_json(stored / "zarr.json") | {key: value}
     (stored / "zarr.json").write_text(json.dumps(document))
     with pytest.raises(CacheError, match=str(stored)):
-        map_array(stored)
+        map_array(FolderPlace(stored.parent), stored.name)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100000, "\x00"])
