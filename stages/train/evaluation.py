@@ -67,6 +67,7 @@ def evaluate(run: Run, cache: Cache, split: str | None, device: torch.device) ->
         "seed": run.config["seed"],
         "pseudo": run.config["pseudo"],
         "iteration": standing.iteration,
+        "trailing_seconds": TRAILING_SECONDS,
         "coverage": coverage(sequences),
         "scores": [
             {"predictor": name, "over": over, **scores(sequences, predictors[name], over)}
@@ -82,7 +83,7 @@ def contenders(head: str, sequences: Sequence[FrameSequence], predicted: Rows) -
     smooth = [trailing_mean(s.pseudo, s.valid, s.time, TRAILING_SECONDS) for s in sequences]
     return {
         "pseudo-labels": [s.pseudo for s in sequences],
-        f"trailing mean {TRAILING_SECONDS:g} s": smooth,
+        "trailing mean": smooth,
         head: predicted,
     }
 
@@ -173,9 +174,9 @@ def paired(
             interval = paired_interval(difference)
             found.append(
                 {
-                    "comparison": f"{head} minus {name}, both matched",
-                    "subjects": len(by_subject),
-                    "difference": float(difference.mean()),
+                    "difference": f"{head} minus {name}",
+                    "people": len(by_subject),
+                    "mean": float(difference.mean()),
                     "low": float(interval[0]),
                     "high": float(interval[1]),
                     "better for": int((difference > 0).sum()),

@@ -147,24 +147,29 @@ def _announce(
 
 
 def _print_evaluation(document: dict[str, Any]) -> None:
-    titles = {
-        "frames": f"{document['split']}: all frames together",
-        "sequences": f"{document['split']}: averaged over sequences",
-    }
-    for over, title in titles.items():
-        show(title, [_short(row) for row in document["scores"] if row["over"] == over])
-    show(f"{document['split']}: frames", [document["coverage"]])
+    """One narrow table per metric, the frames behind them, and the differences over people."""
+    for metric in evaluation.METRICS:
+        show(f"{metric.upper()} on {document['split']}", _pivot(document["scores"], metric))
+    click.echo(
+        "V valence, A arousal: all frames together; seq: averaged over sequences.\n"
+        "matched: level and spread of the training labels, the same rule for everyone.\n"
+        f"trailing mean: of the pseudo-labels over {document['trailing_seconds']:g} s.\n"
+    )
+    show(f"frames of {document['split']}", [document["coverage"]])
     if document["paired"]:
-        show("mean CCC, person by person, with a 95 % interval", document["paired"])
+        show("difference in mean CCC over people, matched, 95 % interval", document["paired"])
     else:
         click.echo("fewer than two people: no interval over people")
 
 
-def _short(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of scores with headings that fit a terminal: V valence, A arousal."""
-    letters = [(name, name[0].upper()) for name in DIMENSIONS]
-    short: dict[str, Any] = {"": row["predictor"]}
-    for metric in evaluation.METRICS:
-        for name, letter in [*letters, ("mean", "")]:
-            short[f"{metric.upper()} {letter}".strip()] = row[f"{metric}_{name}"]
-    return short
+def _pivot(scores: Sequence[dict[str, Any]], metric: str) -> list[dict[str, Any]]:
+    """Rows per predictor, columns V, A and mean, pooled and per sequence."""
+    rows: dict[str, dict[str, Any]] = {}
+    for score in scores:
+        row = rows.setdefault(score["predictor"], {"": score["predictor"]})
+        prefix = "" if score["over"] == "frames" else "seq "
+        for name in (*DIMENSIONS, "mean"):
+            short = name if name == "mean" else name[0].upper()
+            row[prefix + short] = score[f"{metric}_{name}"]
+    pooled = [row for name, row in rows.items() if metric != "pcc" or not name.endswith("matched")]
+    return pooled  # a correlation is the same whatever the spread

@@ -93,7 +93,9 @@ def train(
                 standing = _keep(run, head, optimiser, standing, rows)
                 say(_line(row, standing, recipe))
             if (k + 1) % SPEAK_EVERY == 0 or k + 1 == total:
-                progress.advance(min(SPEAK_EVERY, k + 1), f"loss {float(terms['loss']):.3f}")
+                progress.advance(
+                    min(SPEAK_EVERY, k + 1), f"loss {float(terms['loss'].detach()):.3f}"
+                )
             if stop.raised:
                 checkpoint.save(run.last, head, standing, optimiser, sums)
                 say(f"stopped after iteration {k + 1} of {total}; the same command goes on")

@@ -1,0 +1,242 @@
+"""Training: learns, and goes on after any interruption as if there had been none."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from affcache import windows
+from stages.train import trainer
+from stages.train.batches import batches, stream
+from stages.train.device import choose
+from stages.train.recipe import load
+from tests.stages.train.conftest import Outcome, quick
+from tests.stages.train.simulated import simulate
+
+ROOT = Path(__file__).parents[3]
+Command = Callable[..., Outcome]
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Weights, Adam's moments, best epoch and metrics, all to the bit."""
+    assert metrics(one) == metrics(other)
+    for name in ("last.safetensors", "best.safetensors"):
+        a, b = load_file(one / name), load_file(other / name)
+        assert a.keys() == b.keys()
+        for key, value in a.items():
+            assert torch.equal(value, b[key]), (name, key)
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, iteration: int, number: int) -> None:
+    """Send this process a real signal while batch `iteration` is being made."""
+
+    class Interrupting(windows.RandomWindows):
+        def batch(self, k: int) -> windows.Batch:
+            if k == iteration:
+                signal.raise_signal(number)
+            return super().batch(k)
+
+    monkeypatch.setattr(trainer, "RandomWindows", Interrupting)
+
+
+@pytest.mark.parametrize("iteration", [0, 5, 11, 12, 29, 35])
+def test_ctrl_c_anywhere_and_the_same_command_equal_an_unbroken_run(
+    iteration: int,
+    cache: Path,
+    trained: Path,
+    tmp_path: Path,
+    affcache: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    command = ("train", "--cache", cache, "--out", tmp_path / "broken", *quick())
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, iteration, signal.SIGINT)
+        stopped = affcache(*command)
+    assert stopped.status == 130
+    assert f"stopped after iteration {iteration + 1} of 36" in stopped.err
+    assert affcache(*command).status == 0
+    assert_same_run(trained, tmp_path / "broken")
+
+
+def test_a_termination_is_as_gentle_as_ctrl_c(
+    cache: Path,
+    trained: Path,
+    tmp_path: Path,
+    affcache: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    command = ("train", "--cache", cache, "--out", tmp_path / "broken", *quick())
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 20, signal.SIGTERM)
+        assert affcache(*command).status == 130
+    assert affcache(*command).status == 0
+    assert_same_run(trained, tmp_path / "broken")
+
+
+def test_a_killed_run_goes_on_from_its_last_epoch(
+    cache: Path, tmp_path: Path, affcache: Command
+) -> None:
+    longer = quick("training.epochs=40", "training.iterations=10")
+    command = ["train", "--cache", str(cache), "--device", "cpu", *longer, "--out"]
+    broken = tmp_path / "broken"
+    with subprocess.Popen(
+        [sys.executable, "-m", "affcache", *command, str(broken)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not (broken / "last.safetensors").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+    assert (broken / "last.safetensors").exists()
+    assert affcache(*command, broken).status == 0
+    assert affcache(*command, tmp_path / "whole").status == 0
+    assert_same_run(tmp_path / "whole", broken)
+
+
+def test_a_finished_run_is_left_as_it_is(cache: Path, trained: Path, affcache: Command) -> None:
+    before = metrics(trained)
+    again = affcache("train", "--cache", cache, "--out", trained, *quick())
+    assert again.status == 0
+    assert again.out.strip() == str(trained)
+    assert metrics(trained) == before
+
+
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+def test_workers_change_nothing(
+    start_method: str, cache: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    source = windows.RandomWindows(windows.load_split(cache, "va", "backbone", "train"), seed=7)
+    alone = list(batches(source, 3, 9, workers=0))
+    helped = list(batches(source, 3, 9, workers=2, start_method=start_method))
+    assert len(alone) == len(helped) == 6
+    for one, other in zip(alone, helped, strict=True):
+        for a, b in zip(one, other, strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_run_with_workers_equals_one_without(
+    cache: Path, trained: Path, tmp_path: Path, affcache: Command
+) -> None:
+    folder = tmp_path / "helped"
+    done = affcache("train", "--cache", cache, "--out", folder, "--workers", 1, *quick())
+    assert done.status == 0, done.err
+    assert_same_run(trained, folder)
+
+
+def test_another_seed_is_another_run(cache: Path, trained: Path, affcache: Command) -> None:
+    other = trained.with_name("other")
+    assert affcache("train", "--cache", cache, "--out", other, "--seed", 1, *quick()).status == 0
+    assert metrics(other) != metrics(trained)
+
+
+def test_every_iteration_has_its_own_seed() -> None:
+    seeds = {stream(seed, k) for seed in range(20) for k in range(-1, 500)}
+    assert len(seeds) == 20 * 501
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_the_learning_rate_is_torchs_cosine_annealing() -> None:
+    recipe = load("ap", None, ["training.epochs=2", "training.iterations=15"])
+    adam = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=2.5e-4)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, T_max=30)
+    for k in range(31):
+        assert trainer.learning_rate(recipe, k) == pytest.approx(adam.param_groups[0]["lr"])
+        adam.step()
+        schedule.step()
+    constant = load("ap", None, ["optimiser.schedule=constant"])
+    assert trainer.learning_rate(constant, 20_000) == 2.5e-4
+
+
+def test_the_steps_are_those_of_plain_adam() -> None:
+    recipe = load("ap")
+    settings = recipe.optimiser
+    torch.manual_seed(0)
+    ours, plain = torch.nn.Linear(5, 3), torch.nn.Linear(5, 3)
+    plain.load_state_dict(ours.state_dict())
+    fused = trainer.adam(ours, settings, torch.device("cpu"))
+    textbook = torch.optim.Adam(
+        plain.parameters(), lr=2.5e-4, betas=(0.9, 0.999), weight_decay=1e-4, foreach=False
+    )
+    given = torch.randn(8, 5)
+    for optimiser, layer in ((fused, ours), (textbook, plain)):
+        for _ in range(10):
+            optimiser.zero_grad()
+            layer(given).square().sum().backward()
+            optimiser.step()
+    torch.testing.assert_close(ours.weight, plain.weight)
+
+
+def test_the_best_epoch_is_that_of_the_highest_validation_score(
+    cache: Path, trained: Path, affcache: Command
+) -> None:
+    rows = metrics(trained)
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    best = max(rows, key=lambda row: row["validation_score"])
+    done = affcache("evaluate", trained, "--split", "validation", "--json")
+    document = json.loads(done.out)
+    (score,) = (
+        row for row in document["scores"] if row["predictor"] == "ap" and row["over"] == "frames"
+    )
+    assert document["iteration"] == best["iteration"]
+    assert score["ccc_mean"] == pytest.approx(best["validation_score"], abs=1e-6)
+
+
+def test_without_a_validation_split_the_last_epoch_is_kept_and_said(
+    tmp_path: Path, affcache: Command
+) -> None:
+    small = simulate(tmp_path / "small.zarr", people=(6, 0, 2), frames=90, width=16)
+    done = affcache("train", "--cache", small, "--out", tmp_path / "run", *quick())
+    assert done.status == 0, done.err
+    assert "no labelled validation split" in done.err
+    assert not (tmp_path / "run" / "best.safetensors").exists()
+    assert "validation_score" not in metrics(tmp_path / "run")[0]
+    assert affcache("evaluate", tmp_path / "run").status == 0
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_advice(
+    cache: Path, tmp_path: Path, affcache: Command
+) -> None:
+    wild = quick("optimiser.learning_rate=1e30", "optimiser.schedule=constant")
+    done = affcache("train", "--cache", cache, "--out", tmp_path / "run", *wild)
+    assert done.status == 2
+    assert "try a lower optimiser.learning_rate" in done.err
+
+
+def test_the_process_learns_what_no_single_frame_shows(tmp_path: Path, affcache: Command) -> None:
+    """On people never seen, the level that only context reveals lifts AP above its pseudo-labels."""
+    world = simulate(tmp_path / "world.zarr", people=(40, 8, 16))
+    changes = ["training.epochs=5", "training.iterations=100", "windows.batch=16"]
+    words = [word for change in changes for word in ("--set", change)]
+    assert affcache("train", "--cache", world, "--out", tmp_path / "run", *words).status == 0
+    document = json.loads(affcache("evaluate", tmp_path / "run", "--json").out)
+    assert document["split"] == "test"
+    ccc = {r["predictor"]: r["ccc_mean"] for r in document["scores"] if r["over"] == "frames"}
+    assert ccc["ap"] > ccc["pseudo-labels"] + 0.1
+    assert ccc["ap, matched"] > ccc["pseudo-labels, matched"] + 0.1
+
+
+def test_the_device_is_checked_and_said() -> None:
+    from affcache.errors import RecipeError
+
+    assert choose("cpu").type == "cpu"
+    assert choose("auto").type in ("cpu", "cuda", "mps")
+    with pytest.raises(RecipeError, match="--device abacus: .*try --device auto or cpu"):
+        choose("abacus")
+    assert math.isfinite(torch.get_num_threads())
