@@ -1,0 +1,90 @@
+"""`affcache manifest`: what a dataset resolves to, as counts for people and rows for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from affcache.durations import seconds_of
+from affcache.manifest import Row, load, names, orphans, resolve, root_of
+from affcache.progress import Progress, say
+from affcache.schema import SPLITS
+from affcache.table import show
+
+
+def show_manifests(*, as_json: bool) -> None:
+    """Print the manifests that come with affcache."""
+    rows = [
+        {
+            "name": manifest.name,
+            "title": manifest.title,
+            "tasks": ", ".join(manifest.tasks) or "-",
+            "root": manifest.root_variable or " ".join(manifest.assets),
+        }
+        for manifest in map(load, names())
+    ]
+    show("manifests", rows, as_json=as_json)
+
+
+def show_manifest(name_or_file: str, root: Path | None, *, as_json: bool) -> None:
+    """Resolve a manifest and print counts per task and split, or the rows as JSON."""
+    manifest = load(name_or_file)
+    rows = resolve(manifest, root)
+    seconds = _durations(rows)
+    for source, value in seconds.items():
+        if value is None:
+            say(f"{source}: does not say how long it is; is it a video?")
+    for path in orphans(manifest, root, rows):
+        say(f"no video for the annotation {path}")
+    if as_json:
+        show("", [_document(row, seconds) for row in rows], as_json=True)
+        return
+    show(f"{manifest.title} in {root_of(manifest, root)}", counts(rows, seconds))
+
+
+def counts(rows: list[Row], seconds: Mapping[str, float | None]) -> list[dict[str, Any]]:
+    """Rows, annotated rows, subjects and hours of video, per task and split.
+
+    Parameters
+    ----------
+    rows : a resolved manifest
+    seconds : source -> duration; a video with two faces counts once in a group's hours
+    """
+    tasks = dict.fromkeys(task for row in rows for task in row.split)
+    return [
+        {
+            "task": task,
+            "split": split,
+            "rows": len(group),
+            "annotated": sum(task in row.annotations for row in group),
+            "subjects": len({row.subject for row in group}),
+            "hours": sum(seconds[source] or 0 for source in {row.source for row in group}) / 3600,
+        }
+        for task in tasks
+        for split in SPLITS
+        if (group := [row for row in rows if row.split[task] == split])
+    ]
+
+
+def _durations(rows: list[Row]) -> dict[str, float | None]:
+    paths = {row.source: row.path for row in rows}
+    found = {}
+    with Progress("reading durations", len(paths), "videos") as progress:
+        for source, path in paths.items():
+            found[source] = seconds_of(path)
+            progress.advance()
+    return found
+
+
+def _document(row: Row, seconds: Mapping[str, float | None]) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "path": str(row.path),
+        "source": row.source,
+        "face": row.face,
+        "subject": row.subject,
+        "split": dict(row.split),
+        "annotations": {task: str(path) for task, path in row.annotations.items()},
+        "seconds": seconds[row.source],
+    }

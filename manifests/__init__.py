@@ -1,0 +1,1 @@
+"""One TOML file per dataset: data, no code (the grammar is in `affcache.manifest`)."""
