@@ -1,0 +1,315 @@
+"""train, evaluate and predict as a user meets them: what they print, write and complain about."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from affcache.arrays import read_json, write_json
+from affcache.store import Cache
+from affcache.windows import load_split
+from stages.train import evaluation
+from stages.train.run import open_run
+from tests.stages.train.conftest import Outcome, quick
+from tests.stages.train.simulated import simulate
+
+Command = Callable[..., Outcome]
+
+
+def test_a_run_folder_says_what_it_is(cache: Path, trained: Path) -> None:
+    config = json.loads((trained / "config.json").read_text())
+    assert config["recipe"]["head"] == "ap"
+    assert config["recipe"]["training"] == {"epochs": 3, "iterations": 12}
+    assert config["recipe"]["optimiser"]["learning_rate"] == 2.5e-4
+    assert config["seed"] == 0
+    assert config["pseudo"] == "backbone"
+    assert config["cache"]["path"] == str(cache)
+    assert config["cache"]["fingerprint"] == Cache(cache).fingerprint
+    assert config["sizes"] == {"features": 32, "targets": 2}
+    labels = np.concatenate(
+        [s.labels[s.counted] for s in load_split(cache, "va", "backbone", "train")]
+    )
+    np.testing.assert_allclose(config["training_labels"]["mean"], labels.mean(0), atol=1e-6)
+    np.testing.assert_allclose(config["training_labels"]["std"], labels.std(0), atol=1e-6)
+
+
+def test_train_says_what_it_trains_on_and_prints_its_folder(
+    cache: Path, tmp_path: Path, affcache: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = affcache("train", "--cache", cache, "--head", "ap", "--seed", 3, *quick())
+    assert done.status == 0, done.err
+    assert done.out == "runs/sim-ap-s3\n"
+    assert "10 training videos" in done.err
+    assert "on cpu" in done.err or "on cuda" in done.err
+    assert "3 for validation" in done.err
+    assert "epoch 3/3: loss" in done.err
+    assert "validation CCC" in done.err
+    assert "next: affcache evaluate runs/sim-ap-s3" in done.err
+
+
+@pytest.mark.parametrize("recipe", ["ap-kl", "ap-reg", "ap-reg-kl", "ap-demo"])
+def test_every_variant_trains(recipe: str, cache: Path, tmp_path: Path, affcache: Command) -> None:
+    done = affcache(
+        "train", "--cache", cache, "--recipe", recipe, "--out", tmp_path / "run", *quick()
+    )
+    assert done.status == 0, done.err
+
+
+def test_evaluate_scores_everyone_by_the_same_frames(
+    cache: Path, trained: Path, affcache: Command
+) -> None:
+    done = affcache("evaluate", trained, "--json")
+    document = json.loads(done.out)
+    assert document == json.loads((trained / "evaluation-test.json").read_text())
+    assert document["split"] == "test"
+    names = [row["predictor"] for row in document["scores"] if row["over"] == "frames"]
+    assert names == [
+        "pseudo-labels",
+        "pseudo-labels, matched",
+        "trailing mean",
+        "trailing mean, matched",
+        "ap",
+        "ap, matched",
+    ]
+    sequences = load_split(cache, "va", "backbone", "test")
+    truth = np.concatenate([s.labels[s.counted] for s in sequences]).astype(float)
+    said = np.concatenate([s.pseudo[s.counted] for s in sequences]).astype(float)
+    row = document["scores"][0]
+    for d, name in enumerate(("valence", "arousal")):
+        t, p = truth[:, d], said[:, d]
+        covariance = ((t - t.mean()) * (p - p.mean())).mean()
+        ccc = 2 * covariance / (t.var() + p.var() + (t.mean() - p.mean()) ** 2)
+        assert row[f"ccc_{name}"] == pytest.approx(ccc, abs=1e-6)
+        assert row[f"rmse_{name}"] == pytest.approx(((t - p) ** 2).mean() ** 0.5, abs=1e-6)
+    assert row["ccc_mean"] == pytest.approx((row["ccc_valence"] + row["ccc_arousal"]) / 2)
+    assert document["coverage"]["scored"] == len(truth)
+    assert document["coverage"]["labelled without a face"] > 0
+    assert [d["people"] for d in document["paired"]] == [3, 3]
+
+
+def test_matching_uses_the_training_labels_and_never_those_that_are_scored(
+    cache: Path, trained: Path
+) -> None:
+    sequences = load_split(cache, "va", "backbone", "test")
+    spread = open_run(trained).config["training_labels"]
+    fitted = evaluation.matched([s.pseudo for s in sequences], sequences, spread)
+    pooled = np.concatenate([f[s.valid] for f, s in zip(fitted, sequences, strict=True)])
+    np.testing.assert_allclose(pooled.mean(0), spread["mean"], atol=1e-6)
+    np.testing.assert_allclose(pooled.std(0), spread["std"], atol=1e-6)
+    assert all(np.isnan(f[~s.valid]).all() for f, s in zip(fitted, sequences, strict=True))
+
+
+def test_evaluate_prints_tables_that_fit_a_terminal(trained: Path, affcache: Command) -> None:
+    done = affcache("evaluate", trained)
+    assert done.status == 0
+    assert all(len(line) <= 80 for line in done.out.splitlines())
+    for piece in ("CCC on test", "PCC on test", "RMSE on test", "ap, matched", "labelled without"):
+        assert piece in done.out
+
+
+def test_without_test_labels_validation_is_scored_and_said(
+    tmp_path: Path, affcache: Command
+) -> None:
+    small = simulate(tmp_path / "small.zarr", people=(6, 2, 0), frames=90, width=16)
+    assert affcache("train", "--cache", small, "--out", tmp_path / "run", *quick()).status == 0
+    done = affcache("evaluate", tmp_path / "run", "--json")
+    assert json.loads(done.out)["split"] == "validation"
+    assert "2 validation videos" in done.err
+    refused = affcache("evaluate", tmp_path / "run", "--split", "test")
+    assert refused.status == 2
+    assert "no test video with labels to score against" in refused.err
+
+
+def test_predict_writes_a_row_per_frame_and_nothing_where_there_is_no_face(
+    cache: Path, trained: Path, tmp_path: Path, affcache: Command
+) -> None:
+    done = affcache("predict", trained, cache, "--out", tmp_path / "out", "--json")
+    assert done.status == 0, done.err
+    assert len(json.loads(done.out)) == 16
+    video = Cache(cache).video("v015")
+    valid, time = video.array("valid"), video.array("time")
+    assert not valid.all()
+    with (tmp_path / "out" / "v015.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == [
+        "frame", "time", "valid", "valence", "valence_std", "arousal", "arousal_std",
+    ]  # fmt: skip
+    assert [int(row["frame"]) for row in rows] == list(range(len(valid)))
+    np.testing.assert_allclose([float(row["time"]) for row in rows], time, atol=1e-6)
+    for row, has_face in zip(rows, valid, strict=True):
+        fields = [row[name] for name in ("valence", "valence_std", "arousal", "arousal_std")]
+        assert row["valid"] == str(int(has_face))
+        assert all(fields) if has_face else not any(fields)
+        assert not has_face or float(row["valence_std"]) >= 0.1
+    assert (tmp_path / "out" / "v015.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_prediction_is_what_was_evaluated(
+    cache: Path, trained: Path, tmp_path: Path, affcache: Command
+) -> None:
+    assert affcache("predict", trained, cache, "--out", tmp_path).status == 0
+    document = json.loads(affcache("evaluate", trained, "--json").out)
+    truth, said = [], []
+    for sequence in load_split(cache, "va", "backbone", "test"):
+        with (tmp_path / f"{sequence.id}.csv").open() as file:
+            column = [row["valence"] for row in csv.DictReader(file)]
+        said += [float(column[i]) for i in np.flatnonzero(sequence.counted)]
+        truth += sequence.labels[sequence.counted, 0].tolist()
+    (score,) = (r for r in document["scores"] if r["predictor"] == "ap" and r["over"] == "frames")
+    assert np.corrcoef(truth, said)[0, 1] == pytest.approx(score["pcc_valence"], abs=1e-4)
+
+
+def test_predictions_on_an_unlabelled_cache_need_no_labels(
+    trained: Path, tmp_path: Path, affcache: Command
+) -> None:
+    bare = simulate(tmp_path / "bare.zarr", people=(0, 0, 2), labelled=False)
+    done = affcache("predict", trained, bare)
+    assert done.status == 0, done.err
+    assert (trained / "predictions" / "bare" / "v001.csv").exists()
+
+
+def test_a_run_reads_its_pseudo_labels_from_its_own_readout_on_another_cache(
+    cache: Path, trained: Path, tmp_path: Path, affcache: Command
+) -> None:
+    """A run with a readout's weights makes the pseudo-labels of a cache that has none of its own."""
+    draw = np.random.default_rng(0)
+    model = {
+        "mean": [0.0] * 32,
+        "scale": [1.0] * 32,
+        "weight": draw.normal(size=(32, 2)).tolist(),
+        "bias": [0.1, -0.1],
+    }
+    config = read_json(trained / "config.json")
+    write_json(trained / "config.json", config | {"pseudo": "readout"})
+    write_json(trained / "pseudo.json", {"method": "ridge", "tasks": {"va": model}})
+    bare = simulate(tmp_path / "bare.zarr", people=(0, 0, 2), labelled=False)
+    assert affcache("predict", trained, bare).status == 0
+    write_json(trained / "pseudo.json", {"method": "a teacher"})
+    refused = affcache("predict", trained, bare)
+    assert refused.status == 2
+    assert "lacks the pseudo-labels 'readout' that the run was trained with" in refused.err
+
+
+def test_a_cache_of_another_fingerprint_is_refused_with_what_differs(
+    trained: Path, tmp_path: Path, affcache: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.stages.train import simulated
+
+    fields = {**simulated.FIELDS, "backbone": {"name": "facenet"}}
+    monkeypatch.setattr(simulated, "FIELDS", fields)
+    other = simulate(tmp_path / "other.zarr", people=(0, 0, 2))
+    for command in (("predict", trained, other), ("evaluate", trained, "--cache", other)):
+        refused = affcache(*command)
+        assert refused.status == 2
+        assert "backbone.name: mini-xception in the run, facenet here" in refused.err
+
+
+def test_an_existing_folder_goes_on_only_with_the_same_configuration(
+    cache: Path, trained: Path, tmp_path: Path, affcache: Command
+) -> None:
+    changed = affcache("train", "--cache", cache, "--out", trained, *quick("model.width=8"))
+    assert changed.status == 2
+    assert "holds another run (recipe.model.width: 16 there, 8 now)" in changed.err
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    taken = affcache("train", "--cache", cache, "--out", tmp_path / "mine", *quick())
+    assert taken.status == 2
+    assert "not empty and not a run; choose another --out" in taken.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--head", "app"], "no head 'app'; did you mean 'ap'? known heads: ap"),
+        (["--recipe", "ap-dem"], "ap-dem: no such recipe file; did you mean 'ap-demo'?"),
+        (["--set", "training.epoch=3"], "unknown key 'training.epoch'; did you mean"),
+        (["--device", "abacus"], "--device abacus: "),
+        (["--pseudo", "teacher"], "teacher"),
+        (["--seed", "-1"], "--seed"),
+    ],
+)
+def test_what_does_not_exist_is_one_clear_line(
+    words: list[str], message: str, cache: Path, tmp_path: Path, affcache: Command
+) -> None:
+    done = affcache("train", "--cache", cache, "--out", tmp_path / "run", *words)
+    assert done.status == 2
+    assert message in done.err
+    assert done.err.startswith("affcache: ")
+    assert done.err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_caches_runs_and_videos_are_one_clear_line(
+    trained: Path, tmp_path: Path, affcache: Command
+) -> None:
+    nowhere = tmp_path / "nowhere"
+    for words, message in [
+        (
+            ("train", "--cache", nowhere),
+            "nowhere: no cache here (make one with `affcache extract`)",
+        ),
+        (("evaluate", nowhere), "nowhere: no run here"),
+        (("evaluate", trained, "--cache", nowhere), "nowhere: no cache here"),
+        (
+            ("predict", nowhere, nowhere),
+            "nowhere: does not exist; expected a video file or a cache",
+        ),
+        (("predict", trained, tmp_path), "no cache here"),
+    ]:
+        done = affcache(*words)
+        assert done.status == 2
+        assert message in done.err
+        assert "Traceback" not in done.err
+
+
+def test_a_cache_without_training_labels_is_refused(tmp_path: Path, affcache: Command) -> None:
+    bare = simulate(tmp_path / "bare.zarr", people=(2, 0, 0), labelled=False)
+    done = affcache("train", "--cache", bare, "--out", tmp_path / "run")
+    assert done.status == 2
+    assert "affcache label" in done.err
+
+
+def test_damaged_runs_are_named(
+    cache: Path, trained: Path, tmp_path: Path, affcache: Command
+) -> None:
+    for name, content, message in [
+        ("best.safetensors", b"nonsense", "best.safetensors: not a checkpoint of affcache"),
+        ("config.json", b"{", "no run here"),
+        ("config.json", b"{}", "config.json: lacks recipe, seed"),
+    ]:
+        broken = tmp_path / "broken"
+        shutil.copytree(trained, broken, dirs_exist_ok=True)
+        (broken / name).write_bytes(content)
+        done = affcache("evaluate", broken)
+        assert done.status == 2
+        assert message in done.err
+    shutil.copytree(trained, tmp_path / "untrained")
+    for name in ("best", "last"):
+        (tmp_path / "untrained" / f"{name}.safetensors").unlink()
+    done = affcache("evaluate", tmp_path / "untrained")
+    assert "last.safetensors: missing; was the run ever trained?" in done.err
+
+
+def test_weights_of_another_network_are_refused(trained: Path, affcache: Command) -> None:
+    config = read_json(trained / "config.json")
+    config["recipe"]["model"]["width"] = 8
+    write_json(trained / "config.json", config)
+    done = affcache("evaluate", trained)
+    assert done.status == 2
+    assert "best.safetensors: weights of another network" in done.err
+
+
+def test_two_processes_do_not_train_into_one_folder(
+    cache: Path, trained: Path, affcache: Command
+) -> None:
+    from stages.train.run import held
+
+    with held(open_run(trained)):
+        done = affcache("train", "--cache", cache, "--out", trained, *quick())
+    assert done.status == 2
+    assert "another process is training into it" in done.err
