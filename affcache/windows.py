@@ -1,0 +1,212 @@
+"""Windows of cached sequences: random ones to train on, consecutive ones to test on.
+
+Paper 000, section 4.2: training draws sequences of 35 to 70 frames, 16 to a batch; testing uses
+windows of 70. A window is a slice of a memory map: nothing is opened, decoded or copied but the
+rows themselves. Batch k depends on (seed, k) and the sequences alone, so workers, their number and
+how they were started change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Sized
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from affcache.errors import CacheError
+from affcache.sequences import (
+    Sequence,
+    check_widths,
+    default_pseudo,
+    load_all,
+    load_split,
+)
+
+__all__ = [
+    "Batch",
+    "RandomWindows",
+    "Sequence",
+    "Span",
+    "consecutive",
+    "default_pseudo",
+    "load_all",
+    "load_split",
+]
+
+FEWEST = 3  # counted frames in a window: the smallest context of paper 000
+TRIES = 8  # blind draws of a start before all good starts of a video are listed
+
+
+class Batch(NamedTuple):
+    """B windows of L frames.
+
+    features (B, L, D) float16; pseudo and labels (B, L, k) float32, NaN where there is none;
+    mask (B, L) bool, True for frames with a face and a label.
+    """
+
+    features: np.ndarray
+    pseudo: np.ndarray
+    labels: np.ndarray
+    mask: np.ndarray
+
+
+class Span(NamedTuple):
+    """Frames [start, stop) of a sequence, of which [keep, stop) are in no earlier window."""
+
+    start: int
+    stop: int
+    keep: int
+
+
+def consecutive(frames: int, length: int = 70) -> list[Span]:
+    """Windows that cover every frame once, each of full length where the sequence allows it.
+
+    The last window is shifted back to full length; a sequence that is shorter than a window is one
+    short window.
+
+    >>> consecutive(150, 70)
+    [Span(start=0, stop=70, keep=0), Span(start=70, stop=140, keep=70), Span(start=80, stop=150, \
+keep=140)]
+    """
+    if frames < 0 or length < 1:
+        raise ValueError(f"{frames} frames in windows of {length}: neither can be less")
+    starts = range(0, frames, length)
+    last = max(frames - length, 0)
+    return [Span(min(s, last), min(s + length, frames), s) for s in starts]
+
+
+class RandomWindows:
+    """Training batches: batch k is a pure function of (seed, k).
+
+    One length L per batch, uniform over [shortest, longest]; then videos, uniform over those that
+    can give such a window (each once, if there are enough for the batch); then a start in each,
+    uniform over the starts whose window has at least three counted frames. So a video that is
+    shorter than L is passed over in that batch, and one that is shorter than `shortest` or has no
+    three counted frames within `longest` is never drawn (`unused` names it). Lengths that no video
+    can give are not drawn.
+
+    Parameters
+    ----------
+    sequences : what to draw from
+    shortest, longest : lengths in frames, both included
+    batch : windows in a batch, B
+    seed : any integer from 0 to 2**64 - 1
+
+    Raises
+    ------
+    CacheError
+        If there is not a single window to draw, or the features differ in width.
+    """
+
+    def __init__(
+        self,
+        sequences: Sized[Sequence],
+        *,
+        shortest: int = 35,
+        longest: int = 70,
+        batch: int = 16,
+        seed: int = 0,
+    ) -> None:
+        if not 1 <= shortest <= longest or batch < 1 or not 0 <= seed < 2**64:
+            raise ValueError(f"windows of {shortest} to {longest}, batch {batch}, seed {seed}")
+        check_widths(sequences, "training windows")
+        self.sequences = list(sequences)
+        self.shortest, self.longest, self.size, self.seed = shortest, longest, batch, seed
+        self._prepare()
+
+    @property
+    def unused(self) -> list[str]:
+        """Ids of the videos that are never drawn."""
+        never = self._least > np.minimum(self._frames, self.longest)
+        return [s.id for s, no in zip(self.sequences, never, strict=True) if no]
+
+    def batch(self, k: int) -> Batch:
+        """Batch number k >= 0, the same whenever and wherever it is asked for."""
+        draw = _stream(self.seed, k)
+        length = int(self._lengths[_below(draw, len(self._lengths))])
+        able = np.flatnonzero((self._least <= length) & (self._frames >= length))
+        videos = able[_choose(draw, len(able), self.size)]
+        first = self.sequences[0]
+        shape = (self.size, length)
+        batch = Batch(
+            np.empty((*shape, first.features.shape[1]), np.float16),
+            np.empty((*shape, first.pseudo.shape[1]), np.float32),
+            np.empty((*shape, first.labels.shape[1]), np.float32),
+            np.empty(shape, bool),
+        )
+        for row, video in enumerate(videos):
+            start = self._start(draw, int(video), length)
+            sequence, window = self.sequences[video], slice(start, start + length)
+            batch.features[row] = sequence.features[window]
+            batch.pseudo[row] = sequence.pseudo[window]
+            batch.labels[row] = sequence.labels[window]
+            batch.mask[row] = sequence.counted[window]
+        return batch
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What cannot be computed again; sequences are pickled as their paths."""
+        return {n: v for n, v in vars(self).items() if not n.startswith("_")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Tables per video: running count of counted frames, shortest window that has three."""
+        self._counts = [_running(s.counted) for s in self.sequences]
+        self._frames = np.array([len(s) for s in self.sequences], np.int64)
+        self._least = np.array([_least(s.counted) for s in self.sequences], np.int64)
+        lengths = np.arange(self.shortest, self.longest + 1)
+        able = [bool(((self._least <= n) & (self._frames >= n)).any()) for n in lengths]
+        self._lengths = lengths[able]
+        if not self._lengths.size:
+            raise CacheError(self._nothing())
+
+    def _nothing(self) -> str:
+        counted = [int(s.counted.sum()) for s in self.sequences]
+        return (
+            f"no training window: of {len(self.sequences)} videos none has {FEWEST} frames with "
+            f"face and label within {self.shortest} to {self.longest} frames (longest video "
+            f"{max(self._frames, default=0)} frames, most counted frames in one "
+            f"{max(counted, default=0)}); set windows.shortest lower, or check `affcache label`"
+        )
+
+    def _start(self, draw: np.random.Generator, video: int, length: int) -> int:
+        """A start, uniform over those whose window has enough counted frames."""
+        counts = self._counts[video]
+        starts = len(counts) - length
+        for _ in range(TRIES):
+            start = _below(draw, starts)
+            if counts[start + length] - counts[start] >= FEWEST:
+                return start
+        good = np.flatnonzero(counts[length:] - counts[:starts] >= FEWEST)
+        return int(good[_below(draw, len(good))])
+
+
+def _stream(seed: int, k: int) -> np.random.Generator:
+    """Random numbers of their own for every (seed, k): a counter-based generator's far corner."""
+    return np.random.Generator(np.random.Philox(key=[seed, k]))
+
+
+def _below(draw: np.random.Generator, end: int) -> int:
+    return int(draw.integers(end))
+
+
+def _choose(draw: np.random.Generator, there: int, wanted: int) -> np.ndarray:
+    """Different ones if there are enough, else any."""
+    return draw.choice(there, wanted, replace=there < wanted, shuffle=True)
+
+
+def _running(counted: np.ndarray) -> np.ndarray:
+    """Counted frames before each frame, and in all: (T + 1,) int32."""
+    counts = np.zeros(len(counted) + 1, np.int32)
+    np.cumsum(counted, out=counts[1:])
+    return counts
+
+
+def _least(counted: np.ndarray) -> int:
+    """Length of the shortest window with enough counted frames; beyond any length if none has."""
+    at = np.flatnonzero(counted)
+    if len(at) < FEWEST:
+        return int(np.iinfo(np.int64).max)
+    return int((at[FEWEST - 1 :] - at[: 1 - FEWEST]).min()) + 1
