@@ -25,6 +25,7 @@ from stages.simulate.warp import Portrait, sample
 UNIT = 0.22
 MARGIN = 1.25
 FACE_SCORE = 0.95
+DETECT_SIDE = 1000  # the faces of a group picture are small
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,7 @@ def portraits(people: Sequence[Person], size: int) -> list[Portrait]:
     VideoError
         If a picture does not hold the face that its row says.
     """
-    detector = Detector(torch.device("cpu"))
+    detector = Detector("cpu", long_side=DETECT_SIDE)
     return [_find(person, detector, size) for person in people]
 
 

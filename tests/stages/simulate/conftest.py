@@ -1,4 +1,4 @@
-"""A drawn face and drives that hold still, for tests that need no photograph."""
+"""Faces to warp (a drawn one, and the real portraits) and drives that hold still."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from stages.simulate.drives import Drives
+from stages.simulate.portraits import PEOPLE, portraits
 from stages.simulate.warp import Portrait
 
 SIDE, UNIT = 120, 20.0
@@ -55,3 +56,9 @@ def _still(
         blur=0.0,
     )
     return drives._replace(**others)
+
+
+@pytest.fixture(scope="session")
+def people() -> list[Portrait]:
+    """The real portraits, found in the fetched assets, for videos of 192 pixels."""
+    return portraits(PEOPLE, 192)

@@ -14,6 +14,7 @@ from stages.simulate.portraits import PEOPLE
 from stages.simulate.videos import Settings, encode, label_text, simulate_videos
 from stages.simulate.warp import Portrait
 
+SAME = 2.0  # grey levels between two encodings of the same pixels, which x264 may make
 FEW = Settings(people=2, clips=1, frames=6, size=80)
 
 
@@ -25,6 +26,10 @@ def _drawn_people(monkeypatch: pytest.MonkeyPatch, face: Portrait) -> None:
 def decode(path: Path) -> np.ndarray:
     with av.open(str(path)) as container:
         return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
+
+
+def difference(one: Path, two: Path) -> float:
+    return float(np.abs(decode(one).astype(float) - decode(two)).mean())
 
 
 def names(folder: Path) -> list[str]:
@@ -90,7 +95,7 @@ def test_workers_change_nothing_and_an_interrupted_set_is_completed_to_the_same(
     for name in names(tmp_path / "one"):
         one, two = tmp_path / "one" / name, tmp_path / "two" / name
         if name.endswith(".mp4"):
-            np.testing.assert_array_equal(decode(one), decode(two))
+            assert difference(one, two) < SAME
         else:
             assert one.read_bytes() == two.read_bytes()
 
@@ -100,7 +105,8 @@ def test_a_clip_does_not_depend_on_how_many_others_there_are(tmp_path: Path) -> 
     more = Settings(people=3, clips=2, frames=6, size=80)
     simulate_videos(tmp_path / "more", more, workers=1)
     few, many = (tmp_path / name / "videos" / "p02_c1.mp4" for name in ("few", "more"))
-    np.testing.assert_array_equal(decode(few), decode(many))
+    assert difference(few, many) < SAME
+    assert difference(few, many.with_name("p02_c2.mp4")) > 3 * SAME
 
 
 def test_another_seed_is_another_simulation_and_refused_in_the_same_folder(tmp_path: Path) -> None:
