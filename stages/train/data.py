@@ -17,7 +17,7 @@ from affcache.errors import CacheError, RunError
 from affcache.readout import apply
 from affcache.store import Cache
 from affcache.windows import Sequence as FrameSequence
-from affcache.windows import load_all
+from affcache.windows import load_all, load_split
 
 
 def pseudo_attributes(cache: Cache, name: str) -> dict[str, Any]:
@@ -57,6 +57,15 @@ def for_run(
         sequences = [s for s in sequences if s.id in chosen]
     check_pseudo(sequences, f"{cache.path}: pseudo-labels {name!r}")
     return sequences
+
+
+def split_if_labelled(cache: Cache, task: str, pseudo: str, split: str) -> list[FrameSequence]:
+    """The videos of a split, or none where it has no labelled frame with a face."""
+    named = [v for v in cache.videos() if _split(v.label_attributes, task) == split]
+    if not any(v.label(task) is not None for v in named):
+        return []
+    sequences = load_split(cache.path, task, pseudo, split)
+    return sequences if any(s.counted.any() for s in sequences) else []
 
 
 def check_pseudo(sequences: Sequence[FrameSequence], where: str) -> None:

@@ -42,8 +42,7 @@ def train_command(
     device = choose(device_name)
     name = pseudo or default_pseudo(cache.path, recipe.task)
     training = load_split(cache.path, recipe.task, name, "train")
-    validation = load_split(cache.path, recipe.task, name, "validation")
-    validation = [s for s in validation if s.counted.any()]
+    validation = data.split_if_labelled(cache, recipe.task, name, "validation")
     data.check_pseudo([*training, *validation], f"{cache.path}: pseudo-labels {name!r}")
     folder = out or default_folder(cache.path, recipe_name or recipe.head, seed)
     attributes = data.pseudo_attributes(cache, name)
@@ -171,5 +170,5 @@ def _pivot(scores: Sequence[dict[str, Any]], metric: str) -> list[dict[str, Any]
         for name in (*DIMENSIONS, "mean"):
             short = name if name == "mean" else name[0].upper()
             row[prefix + short] = score[f"{metric}_{name}"]
-    pooled = [row for name, row in rows.items() if metric != "pcc" or not name.endswith("matched")]
-    return pooled  # a correlation is the same whatever the spread
+    # a correlation is the same whatever the spread, so it is shown once
+    return [row for name, row in rows.items() if metric != "pcc" or not name.endswith("matched")]

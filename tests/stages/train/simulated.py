@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from affcache.publish import VideoWriter, create, video_fingerprint
+from affcache.publish import create
 from affcache.store import seal, write_labels
+from tests.caches import publish_video
 
-FPS = 25.0
 FIELDS = {"format_version": 1, "backbone": {"name": "mini-xception"}, "what": "simulated"}
 
 
@@ -56,32 +56,12 @@ def simulate(
         features = (latent @ second + draw.normal(0, 0.1, (frames, width))).astype(np.float32)
         valid = draw.random(frames) >= missing
         pseudo = np.clip(labels + draw.normal(0, 0.45, labels.shape), -1, 1).astype(np.float32)
-        _publish(path, video, features, pseudo, valid)
+        publish_video(path, video, features, valid, pseudo)
         if labelled:
             labels[: frames // 30] = np.nan
             write_labels(path, video, {"va": labels}, {"subject": video, "split": {"va": split}})
     seal(path)
     return path
-
-
-def _publish(
-    path: Path, video: str, features: np.ndarray, pseudo: np.ndarray, valid: np.ndarray
-) -> None:
-    frames = len(valid)
-    where = np.where(valid[:, None], 1.0, np.nan)
-    with VideoWriter(path, video, {}) as writer:
-        writer.append(
-            {
-                "features": np.where(valid[:, None], features, 0.0),
-                "valid": valid,
-                "time": np.arange(frames) / FPS,
-                "box": where * np.array([10.0, 10.0, 60.0, 60.0]),
-                "landmarks": where[:, :, None] * np.full((1, 5, 2), 30.0),
-                "score": where[:, 0],
-                "pseudo_va": where * pseudo,
-            }
-        )
-        writer.publish({"fps": FPS, "fingerprint": video_fingerprint(FIELDS, "largest", video)})
 
 
 def _smooth(noise: np.ndarray, frames: float) -> np.ndarray:

@@ -176,7 +176,7 @@ def test_predictions_on_an_unlabelled_cache_need_no_labels(
 def test_a_run_reads_its_pseudo_labels_from_its_own_readout_on_another_cache(
     cache: Path, trained: Path, tmp_path: Path, affcache: Command
 ) -> None:
-    """A run with a readout's weights makes the pseudo-labels of a cache that has none of its own."""
+    """Where a cache has no pseudo-labels of the run's, its copy of the readout makes them."""
     draw = np.random.default_rng(0)
     model = {
         "mean": [0.0] * 32,

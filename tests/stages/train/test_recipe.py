@@ -118,7 +118,7 @@ def test_a_wrong_file_is_named_with_its_key(tmp_path: Path, text: str, message: 
 
 
 def test_unknown_heads_and_recipes_list_the_known_ones() -> None:
-    with pytest.raises(RecipeError, match="no head 'gruu'; .*known heads: ap"):
+    with pytest.raises(RecipeError, match=r"no head 'gruu'; .*known heads: ap"):
         load("gruu")
     with pytest.raises(RecipeError, match="ap-demos: no such recipe file; did you mean 'ap-demo'"):
         load("ap", "ap-demos")
