@@ -18,7 +18,7 @@ from stages.simulate.drives import Drives
 from stages.simulate.warp import Portrait, expression_map, fields, head, sample, weights
 
 COVER_RADII = (1.25, 1.6)
-BATCH = 25
+BATCH = 5  # frames; larger batches spend their time on fresh memory
 
 
 def film(
