@@ -11,6 +11,7 @@ import contextlib
 import json
 import math
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import google_crc32c
 import numpy as np
 
-from affcache.errors import CacheError
+from affcache.errors import CacheError, StorageError
 from affcache.places import FolderPlace, Place
 from affcache.schema import ArraySpec, check_rows
 
@@ -45,7 +46,8 @@ class ArrayWriter:
         self._crc = 0
         chunk = folder / chunk_key(len(spec.dims))
         chunk.parent.mkdir(parents=True)
-        self._file = chunk.open("xb")
+        # Without a buffer, what the disk refuses is known at once and not while closing.
+        self._file = chunk.open("xb", buffering=0)
 
     def append(self, rows: np.ndarray) -> None:
         """Add rows; what does not fit the schema is refused before a byte is written."""
@@ -58,17 +60,27 @@ class ArrayWriter:
         self._sizes = stored.shape[1:]
         data = stored.tobytes()
         self._crc = google_crc32c.extend(self._crc, data)
-        self._file.write(data)
+        self._write(data)
         self.rows += len(stored)
 
     def finish(self) -> None:
         """Write checksum and metadata, and force both to the disk."""
         sizes = self._sizes if self._sizes is not None else tuple(s or 0 for s in self.spec.sizes)
-        self._file.write(self._crc.to_bytes(CRC_BYTES, "little"))
-        self._file.flush()
+        self._write(self._crc.to_bytes(CRC_BYTES, "little"))
         os.fsync(self._file.fileno())
         self._file.close()
         write_json(self.folder / METADATA, _document(self.spec, (self.rows, *sizes)))
+
+    def _write(self, data: bytes) -> None:
+        left = memoryview(data)
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            raise StorageError(
+                f"{self.folder}: cannot write ({error.strerror}); what is published is intact, "
+                "make room and run the same command again"
+            ) from error
 
     def close(self) -> None:
         """Let go of the file; without `finish`, what it holds so far is the caller's to remove."""
@@ -114,6 +126,11 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
+
+
+def is_debris(path: Path) -> bool:
+    """Whether a file is what a killed `write_json` leaves behind."""
+    return re.fullmatch(r".+\.json\.\d+\.partial", path.name) is not None
 
 
 def read_json(path: Path) -> dict[str, Any]:

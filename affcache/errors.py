@@ -25,6 +25,10 @@ class CacheError(AffcacheError):
     """A cache that is missing, damaged, incompatible or does not hold what was asked for."""
 
 
+class StorageError(CacheError):
+    """The disk refuses what is written: it is full, read-only or has a limit."""
+
+
 class VideoError(AffcacheError):
     """A video that cannot be decoded or does not fit what is known about it."""
 

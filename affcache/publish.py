@@ -18,10 +18,17 @@ from typing import Any, Self
 
 import numpy as np
 
-from affcache.arrays import METADATA, ArrayWriter, read_json, write_json
+from affcache.arrays import METADATA, ArrayWriter, is_debris, read_json, write_json
 from affcache.errors import CacheError
 from affcache.schema import FORMAT_VERSION, REQUIRED_ARRAYS, VIDEO_ARRAYS, ArraySpec, is_safe_id
-from affcache.store import PRIVATE, Cache, fingerprint, sync_folder, unseal, write_group
+from affcache.store import (
+    PRIVATE,
+    Cache,
+    ensure_group,
+    fingerprint,
+    sync_folder,
+    write_group,
+)
 
 
 class VideoWriter:
@@ -87,6 +94,7 @@ class VideoWriter:
         for folder in [self._folder, *(p for p in self._folder.rglob("*") if p.is_dir())]:
             sync_folder(folder)
         target = self.cache / "videos" / self.id
+        ensure_group(target.parent, {})
         if target.exists():
             target.rename(self._folder.with_name(f"{self.id}.replaced"))
         self._folder.rename(target)
@@ -98,6 +106,8 @@ def create(
     path: Path, dataset: str, fields: Mapping[str, Any], provenance: Mapping[str, Any]
 ) -> None:
     """Make an empty cache, or check that the one there was made in exactly the same way.
+
+    Write into it inside `store.unsealed(path)`, which seals it behind the last writer.
 
     Parameters
     ----------
@@ -119,11 +129,9 @@ def create(
     with _locked(private / "lock"):
         if (path / METADATA).exists():
             _check_same(Cache(path), fields)
-            unseal(path)
             return
-        if any(entry.name != PRIVATE for entry in path.iterdir()):
+        if any(e.name != PRIVATE and not is_debris(e) for e in path.iterdir()):
             raise CacheError(f"{path}: not empty and not a cache; choose another folder")
-        write_group(path / "videos", {})
         header = {
             "format_version": FORMAT_VERSION,
             "dataset": dataset,

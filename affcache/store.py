@@ -6,12 +6,13 @@ Layout (format version 1): a Zarr v3 group with `videos/<id>/`, `labels/<id>/` a
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,7 @@ import numpy as np
 from affcache.arrays import (
     METADATA,
     group_document,
+    is_debris,
     map_array,
     read_json,
     read_object,
@@ -153,7 +155,7 @@ def write_labels(
     cache: Path, video_id: str, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
 ) -> None:
     """Replace a video's annotations; features are not touched."""
-    _ensure_group(cache / "labels", {})
+    ensure_group(cache / "labels", {})
     _replace_group(cache, f"labels/{video_id}", LABEL_ARRAYS, arrays, attributes)
 
 
@@ -166,7 +168,7 @@ def write_pseudo(
     """Replace a set of pseudo-labels: video id -> task -> rows, one per frame."""
     if not is_safe_id(name) or name == "backbone":
         raise CacheError(f"{name!r} cannot name a set of pseudo-labels")
-    _ensure_group(cache / "pseudo", {})
+    ensure_group(cache / "pseudo", {})
     write_group(cache / "pseudo" / name, provenance)
     for video_id, arrays in rows.items():
         _replace_group(cache, f"pseudo/{name}/{video_id}", PSEUDO_ARRAYS, arrays, {})
@@ -187,17 +189,27 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-@contextmanager
+@contextlib.contextmanager
 def unsealed(cache: Path) -> Iterator[None]:
-    """Open a sealed cache for a change and seal it again behind it."""
-    unseal(cache)
-    yield
-    seal(cache)
+    """Open a cache for a change, and seal it behind the last of all who change it at this time.
+
+    A change that fails leaves the cache unsealed: it opens, and the next change seals it.
+    """
+    with (cache / PRIVATE / "writers.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        unseal(cache)
+        yield
+        fcntl.flock(file, fcntl.LOCK_UN)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        seal(cache)
 
 
 def unseal(cache: Path) -> None:
     """Before a change: the seal steps aside, and so does the consolidated copy of the metadata."""
-    if (cache / PRIVATE / "seal.json").exists():
+    with contextlib.suppress(FileNotFoundError):  # another writer may be the first to unseal
         (cache / PRIVATE / "seal.json").replace(cache / PRIVATE / "previous-seal.json")
     document = read_json(cache / METADATA)
     if document.pop("consolidated_metadata", None) is not None:
@@ -210,6 +222,8 @@ def seal(cache: Path) -> None:
     Videos never change once published, so their hashes are taken from the previous seal where it
     is younger than the file; everything else is read.
     """
+    for debris in filter(is_debris, sealed_files(cache)):
+        debris.unlink()
     document = read_json(cache / METADATA)
     document.pop("consolidated_metadata", None)
     members = {
@@ -270,7 +284,8 @@ def _attributes(where: Place, group: str) -> dict[str, Any]:
     return attributes
 
 
-def _ensure_group(folder: Path, attributes: Mapping[str, Any]) -> None:
+def ensure_group(folder: Path, attributes: Mapping[str, Any]) -> None:
+    """Make a Zarr group if there is none."""
     if not (folder / METADATA).is_file():
         write_group(folder, attributes)
 
