@@ -178,7 +178,7 @@ def load_split(cache: Path, task: str, pseudo: str, split: str) -> list[Sequence
 
 def split_videos(cache: Cache, task: str, split: str) -> list[Video]:
     """Videos of a split, or an error that says which splits there are."""
-    splits = {video.id: _split(video, task) for video in cache.videos()}
+    splits = {video.id: split_of(video, task) for video in cache.videos()}
     chosen = [video for video in cache.videos() if splits[video.id] == split]
     if not chosen:
         there = Counter(name for name in splits.values() if name is not None)
@@ -245,7 +245,8 @@ def _columns(task: str, rows: np.ndarray | None, frames: int) -> np.ndarray:
     return np.where(there < 0, np.nan, values).astype(np.float32)
 
 
-def _split(video: Video, task: str) -> str | None:
+def split_of(video: Video, task: str) -> str | None:
+    """Which split a video is in for a task, None where nobody said."""
     split = video.label_attributes.get("split")
     return split.get(task) if isinstance(split, dict) else None
 

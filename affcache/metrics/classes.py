@@ -58,7 +58,7 @@ def f1_macro(truth: ArrayLike, prediction: ArrayLike, classes: int) -> float:
 
 
 def _f1(y: np.ndarray, p: np.ndarray) -> float:
-    hits, said = np.count_nonzero(y & p), np.count_nonzero(y) + np.count_nonzero(p)
+    hits, said = int(np.sum(y & p)), int(np.sum(y)) + int(np.sum(p))
     return 2 * hits / said if said else 0.0
 
 

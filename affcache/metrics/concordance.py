@@ -25,7 +25,7 @@ def ccc(truth: ArrayLike, prediction: ArrayLike) -> float:
 
     2 cov / (var + var + (mean - mean)^2), every statistic over N (paper 000, App. B, eq. 3).
     torchmetrics divides variance and covariance by N - 1 but not the squared difference of means,
-    so its values lie a little nearer to the correlation where the means differ.
+    so where the means differ its values lie a little further from 0.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def ccc(truth: ArrayLike, prediction: ArrayLike) -> float:
     >>> ccc([0.0, 0.5, 1.0], [0.0, 0.5, 1.0])
     1.0
     >>> round(ccc([0.0, 0.5, 1.0], [0.5, 1.0, 1.5]), 3)
-    0.4
+    0.571
     """
     m = moments(truth, prediction)
     return _ratio(2 * m.covariance, m.truth + m.prediction + m.shift**2, 1.0)

@@ -31,4 +31,5 @@ def match_spread(prediction: ArrayLike, reference_mean: float, reference_std: fl
     away = p - p[0]
     away = away - away.mean()
     spread = np.sqrt(np.mean(away**2))
-    return reference_mean + away * (reference_std / spread if spread > 0 else 0.0)
+    matched: np.ndarray = reference_mean + away * (reference_std / spread if spread > 0 else 0.0)
+    return matched
