@@ -79,9 +79,15 @@ def download(url: str, path: Path, *, limit: int) -> Path:
     try:
         with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
             _copy(answer, path, limit, f"{url}: more than the expected {limit} bytes; refused")
+            announced = int(answer.headers.get("Content-Length") or 0)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise ConnectionError(f"{url} cannot be fetched ({error})") from None
     except (OSError, http.client.HTTPException) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise ConnectionError(f"{url} cannot be fetched ({reason})") from None
+    if path.stat().st_size < announced:
+        raise ConnectionError(f"{url} broke off after {path.stat().st_size} of {announced} bytes")
     return path
 
 
