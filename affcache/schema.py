@@ -73,7 +73,8 @@ VIDEO_ARRAYS: dict[str, ArraySpec] = {
     "pseudo_expr": _rows("expression", 7, "float32", _NAN, "expression probabilities from W"),
     "pseudo_au": _rows("au", 12, "float32", _NAN, "action unit probabilities from W"),
 }
-REQUIRED_ARRAYS = ("features", "valid", "time", "box", "landmarks", "score")
+REQUIRED_ARRAYS = ("features", "valid", "time")
+FACE_ARRAYS = ("box", "landmarks")  # where a detector found the face; imported features have none
 
 LABEL_ARRAYS: dict[str, ArraySpec] = {
     "va": _rows("dimension", 2, "float32", _NAN, "annotated valence, arousal in [-1, 1]"),

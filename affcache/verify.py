@@ -26,6 +26,7 @@ from affcache.places import Place
 from affcache.progress import Progress
 from affcache.publish import video_fingerprint
 from affcache.schema import (
+    FACE_ARRAYS,
     LABEL_ARRAYS,
     PSEUDO_ARRAYS,
     REQUIRED_ARRAYS,
@@ -278,7 +279,8 @@ def _consistency(video: Video, maps: dict[str, np.ndarray]) -> Iterator[Fault]:
         "time": bool((np.diff(maps["time"]) > 0).all()) and np.isfinite(maps["time"]).all(),
         **{
             name: bool((np.isnan(maps[name].reshape(len(valid), -1)) != valid[:, None]).all())
-            for name in ("box", "landmarks")
+            for name in FACE_ARRAYS
+            if name in maps
         },
     }
     promises = {
