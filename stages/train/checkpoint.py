@@ -46,9 +46,10 @@ def save(
 ) -> None:
     """Write weights, and for a checkpoint to go on from, the optimiser's state and running sums."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    for name, parameter in model.named_parameters() if optimiser is not None else ():
-        for moment in MOMENTS:
-            tensors[f"adam.{moment}.{name}"] = optimiser.state[parameter][moment]
+    if optimiser is not None:
+        for name, parameter in model.named_parameters():
+            for moment in MOMENTS:
+                tensors[f"adam.{moment}.{name}"] = optimiser.state[parameter][moment]
     tensors |= {f"sums.{name}": value for name, value in (sums or {}).items()}
     partial = path.with_name(f"{path.name}.partial")
     save_file(

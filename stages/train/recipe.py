@@ -147,13 +147,15 @@ def from_tables(tables: Mapping[str, Any], where: Callable[[str], str]) -> Recip
         raise RecipeError(f"{where('head')}: head = {name!r}, expected the name of a head")
     if task not in TASKS:
         raise RecipeError(f"{where('task')}: task = {task!r}, expected one of {', '.join(TASKS)}")
-    parts = {key: fill(kind, tables.get(key, {}), where, f"{key}.") for key, kind in TABLES.items()}
+    parts: dict[str, Any] = {
+        key: fill(kind, tables.get(key, {}), where, f"{key}.") for key, kind in TABLES.items()
+    }
     if parts["windows"].shortest > parts["windows"].longest:
         raise RecipeError(
             f"{where('windows.shortest')}: windows.shortest = {parts['windows'].shortest} is above "
             f"windows.longest = {parts['windows'].longest}"
         )
-    model = fill(head_class(name).Settings, tables.get("model", {}), where, "model.")
+    model: object = fill(head_class(name).Settings, tables.get("model", {}), where, "model.")
     return Recipe(head=name, task=task, model=model, **parts)
 
 
@@ -175,11 +177,11 @@ def _read(path: Path, seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any], dict
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: not a TOML file ({error})") from None
     parent = own.pop("extends", None)
-    if parent is None:
-        tables, origins = {}, {}
-    elif not isinstance(parent, str):
-        raise RecipeError(f"{path}: extends = {parent!r}, expected the name of a recipe")
-    else:
+    tables: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    if parent is not None:
+        if not isinstance(parent, str):
+            raise RecipeError(f"{path}: extends = {parent!r}, expected the name of a recipe")
         beside = path.with_name(f"{parent}.toml")
         above = beside if beside.is_file() else find(parent)
         if above.resolve() in (*seen, path.resolve()):

@@ -23,13 +23,11 @@ def number(default: float, *, low: float = -math.inf, high: float = math.inf) ->
     whole = isinstance(default, int)
 
     def check(value: object) -> float:
-        kinds: tuple[type, ...] = (int,) if whole else (int, float)
-        if isinstance(value, bool) or not isinstance(value, kinds):
+        if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
             raise ValueError("a whole number" if whole else "a number")
-        converted = value if whole else float(value)  # type: ignore[arg-type]
-        if not (math.isfinite(converted) and low <= converted <= high):
+        if not (math.isfinite(value) and low <= value <= high):
             raise ValueError(_range(low, high))
-        return converted
+        return value if whole else float(value)
 
     return _field(default, check)
 

@@ -96,5 +96,6 @@ def head_class(name: str) -> type[Head]:
         raise RecipeError(f"no head {name!r}; {known('head', name, HEADS)}")
     module, attribute = HEADS[name].split(":")
     found = getattr(importlib.import_module(module), attribute)
+    assert isinstance(found, type)
     assert issubclass(found, Head)
     return found

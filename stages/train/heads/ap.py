@@ -28,7 +28,7 @@ READINGS = ("sum", "mean")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class ApSettings:
     """The `[model]` table of an Affective Process.
 
     Attributes
@@ -62,36 +62,48 @@ class Settings:
     latent_floor: float = number(0.01, low=0.0, high=1.0)
 
 
+class Layers(nn.Module):
+    """A three-layer network whose first layer is computed outside, part by part of its input."""
+
+    def __init__(self, given: int, width: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(given, width)
+        self.second = nn.Linear(width, width)
+        self.third = nn.Linear(width, width)
+
+    def forward(self, first: Tensor) -> Tensor:
+        """From the first layer's result (before its ReLU) to the third's (before any)."""
+        hidden: Tensor = self.third(F.relu(self.second(F.relu(first))))
+        return hidden
+
+
 class AffectiveProcess(Head):
     """The network of Fig. 2 and its training and testing procedures."""
 
-    Settings: ClassVar[type] = Settings
+    Settings: ClassVar[type] = ApSettings
 
-    def __init__(self, sizes: Sizes, settings: Settings) -> None:
+    def __init__(self, sizes: Sizes, settings: ApSettings) -> None:
         nn.Module.__init__(self)
         self.settings = settings
         wide, width, targets = sizes.features, settings.width, sizes.targets
         self.upsample = nn.Linear(targets, wide)
-        self.encoder = nn.ModuleList(
-            [nn.Linear(2 * wide, width), nn.Linear(width, width), nn.Linear(width, width)]
-        )
+        self.encoder = Layers(2 * wide, width)
         self.common = nn.Linear(width, width)
         self.latent_mean = nn.Linear(width, width)
         self.latent_std = nn.Linear(width, width)
-        self.decoder = nn.ModuleList(
-            [nn.Linear(wide + width, width), nn.Linear(width, width), nn.Linear(width, width)]
-        )
+        self.decoder = Layers(wide + width, width)
         self.mean = nn.Linear(width, targets)
         self.std = nn.Linear(width, targets)
 
     def encode(self, features: Tensor, labels: Tensor) -> Tensor:
         """r_c of every frame: features (B, L, D) and labels (B, L, k) without NaN to (B, L, d)."""
-        first, second, third = self.encoder
-        from_features, from_labels = first.weight.split(features.shape[-1], dim=1)
+        wide, weight = features.shape[-1], self.encoder.first.weight
+        from_features, from_labels = weight[:, :wide], weight[:, wide:]
         weight = from_labels @ self.upsample.weight
-        bias = from_labels @ self.upsample.bias + first.bias
-        hidden = F.relu(F.linear(features, from_features) + F.linear(labels, weight, bias))
-        return third(F.relu(second(hidden)))
+        bias = from_labels @ self.upsample.bias + self.encoder.first.bias
+        first = F.linear(features, from_features) + F.linear(labels, weight, bias)
+        r: Tensor = self.encoder(first)
+        return r
 
     def latent(self, r: Tensor) -> Gaussian:
         """q(z | r): r (..., d) to a Gaussian (..., d); a single frame's r is as good as a mean."""
@@ -103,11 +115,11 @@ class AffectiveProcess(Head):
 
     def decode(self, features: Tensor, z: Tensor) -> Gaussian:
         """p(y_t | x_t, z): features (B, L, D), z (B, d) to a Gaussian (B, L, k)."""
-        first, second, third = self.decoder
-        from_features, from_z = first.weight.split([features.shape[-1], z.shape[-1]], dim=1)
+        first = self.decoder.first
+        wide = features.shape[-1]
+        from_features, from_z = first.weight[:, :wide], first.weight[:, wide:]
         shift = F.linear(z, from_z, first.bias).unsqueeze(-2)
-        hidden = F.relu(F.linear(features, from_features) + shift)
-        hidden = F.relu(third(F.relu(second(hidden))))
+        hidden = F.relu(self.decoder(F.linear(features, from_features) + shift))
         return Gaussian(self.mean(hidden), self.settings.std_floor + F.softplus(self.std(hidden)))
 
     def loss(self, windows: Windows, generator: torch.Generator) -> dict[str, Tensor]:

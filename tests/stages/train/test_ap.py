@@ -13,7 +13,7 @@ from stages.train.heads import Sizes, Windows
 from stages.train.heads.ap import (
     LOSSES,
     AffectiveProcess,
-    Settings,
+    ApSettings,
     lowest,
     masked_mean,
     over_frames,
@@ -61,7 +61,7 @@ class Printed(nn.Module):
         printed = cls(wide, head.settings.width, targets)
         weights, renamed = dict(head.state_dict()), {}
         for layers in ("encoder", "decoder"):
-            for mine, theirs in ((0, 0), (1, 2), (2, 4)):
+            for mine, theirs in (("first", 0), ("second", 2), ("third", 4)):
                 for kind in ("weight", "bias"):
                     renamed[f"{layers}.{theirs}.{kind}"] = weights.pop(f"{layers}.{mine}.{kind}")
         printed.load_state_dict(weights | renamed)
@@ -85,7 +85,7 @@ def multiply_adds(module: nn.Module, *inputs: Tensor) -> int:
 
 def a_head(dtype: torch.dtype = torch.float64, **settings: Any) -> AffectiveProcess:
     torch.manual_seed(0)
-    return AffectiveProcess(Sizes(12, 2), Settings(width=8, **settings)).to(dtype)
+    return AffectiveProcess(Sizes(12, 2), ApSettings(width=8, **settings)).to(dtype)
 
 
 def some_windows(batch: int = 3, frames: int = 20, dtype: torch.dtype = torch.float64) -> Windows:
@@ -105,7 +105,7 @@ def drawn(seed: int = 0) -> torch.Generator:
 
 
 def test_complexity_is_the_papers(capsys: pytest.CaptureFixture[str]) -> None:
-    head = AffectiveProcess(Sizes(512, 2), Settings())
+    head = AffectiveProcess(Sizes(512, 2), ApSettings())
     printed = Printed.of(head, 512, 2)
     parameters = sum(p.numel() for p in head.parameters())
     inputs = torch.randn(70, 512), torch.randn(70, 2), torch.ones(70, dtype=torch.bool)

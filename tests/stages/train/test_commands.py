@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 from affcache.arrays import read_json, write_json
+from affcache.readout import apply
 from affcache.store import Cache
 from affcache.windows import load_split
 from stages.train import evaluation
+from stages.train.data import for_run
 from stages.train.run import open_run
+from tests.caches import make_cache
 from tests.stages.train.conftest import Outcome, quick
 from tests.stages.train.simulated import simulate
 
@@ -125,7 +128,7 @@ def test_without_test_labels_validation_is_scored_and_said(
     assert "no test video with labels to score against" in refused.err
 
 
-def test_predict_writes_a_row_per_frame_and_nothing_where_there_is_no_face(
+def test_predict_writes_what_was_evaluated_and_nothing_where_there_is_no_face(
     cache: Path, trained: Path, tmp_path: Path, affcache: Command
 ) -> None:
     done = affcache("predict", trained, cache, "--out", tmp_path / "out", "--json")
@@ -147,16 +150,10 @@ def test_predict_writes_a_row_per_frame_and_nothing_where_there_is_no_face(
         assert all(fields) if has_face else not any(fields)
         assert not has_face or float(row["valence_std"]) >= 0.1
     assert (tmp_path / "out" / "v015.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_a_prediction_is_what_was_evaluated(
-    cache: Path, trained: Path, tmp_path: Path, affcache: Command
-) -> None:
-    assert affcache("predict", trained, cache, "--out", tmp_path).status == 0
     document = json.loads(affcache("evaluate", trained, "--json").out)
     truth, said = [], []
     for sequence in load_split(cache, "va", "backbone", "test"):
-        with (tmp_path / f"{sequence.id}.csv").open() as file:
+        with (tmp_path / "out" / f"{sequence.id}.csv").open() as file:
             column = [row["valence"] for row in csv.DictReader(file)]
         said += [float(column[i]) for i in np.flatnonzero(sequence.counted)]
         truth += sequence.labels[sequence.counted, 0].tolist()
@@ -173,24 +170,28 @@ def test_predictions_on_an_unlabelled_cache_need_no_labels(
     assert (trained / "predictions" / "bare" / "v001.csv").exists()
 
 
-def test_a_run_reads_its_pseudo_labels_from_its_own_readout_on_another_cache(
-    cache: Path, trained: Path, tmp_path: Path, affcache: Command
+def test_a_run_takes_its_readout_along_to_a_cache_without_pseudo_labels(
+    tmp_path: Path, affcache: Command
 ) -> None:
-    """Where a cache has no pseudo-labels of the run's, its copy of the readout makes them."""
-    draw = np.random.default_rng(0)
-    model = {
-        "mean": [0.0] * 32,
-        "scale": [1.0] * 32,
-        "weight": draw.normal(size=(32, 2)).tolist(),
-        "bias": [0.1, -0.1],
-    }
-    config = read_json(trained / "config.json")
-    write_json(trained / "config.json", config | {"pseudo": "readout"})
-    write_json(trained / "pseudo.json", {"method": "ridge", "tasks": {"va": model}})
-    bare = simulate(tmp_path / "bare.zarr", people=(0, 0, 2), labelled=False)
-    assert affcache("predict", trained, bare).status == 0
-    write_json(trained / "pseudo.json", {"method": "a teacher"})
-    refused = affcache("predict", trained, bare)
+    with_labels = make_cache(tmp_path / "a.zarr", videos=8, width=16, pseudo_va=False)
+    without = make_cache(tmp_path / "b.zarr", videos=2, width=16, pseudo_va=False, labelled=False)
+    refused = affcache("train", "--cache", with_labels, "--out", tmp_path / "run", *quick())
+    assert refused.status == 2
+    assert "affcache readout" in refused.err
+    assert affcache("readout", "--cache", with_labels, "--task", "va").status == 0
+    done = affcache("train", "--cache", with_labels, "--out", tmp_path / "run", *quick())
+    assert done.status == 0, done.err
+    assert "pseudo-labels 'readout'" in done.err
+    run, other = open_run(tmp_path / "run"), Cache(without)
+    (first, *_) = for_run(other, "va", "readout", run.pseudo_attributes())
+    model = Cache(with_labels).pseudo_attributes("readout")["tasks"]["va"]
+    np.testing.assert_array_equal(
+        first.pseudo[first.valid], apply(model, first.features)[first.valid]
+    )
+    assert np.isnan(first.pseudo[~first.valid]).all()
+    assert affcache("predict", tmp_path / "run", without).status == 0
+    write_json(tmp_path / "run" / "pseudo.json", {"method": "a teacher"})
+    refused = affcache("predict", tmp_path / "run", without)
     assert refused.status == 2
     assert "lacks the pseudo-labels 'readout' that the run was trained with" in refused.err
 

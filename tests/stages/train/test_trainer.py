@@ -91,7 +91,7 @@ def test_a_termination_is_as_gentle_as_ctrl_c(
 def test_a_killed_run_goes_on_from_its_last_epoch(
     cache: Path, tmp_path: Path, affcache: Command
 ) -> None:
-    longer = quick("training.epochs=40", "training.iterations=10")
+    longer = quick("training.epochs=20", "training.iterations=8")
     command = ["train", "--cache", str(cache), "--device", "cpu", *longer, "--out"]
     broken = tmp_path / "broken"
     with subprocess.Popen(
@@ -221,7 +221,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_advice(
 def test_the_process_learns_what_no_single_frame_shows(tmp_path: Path, affcache: Command) -> None:
     """On people never seen, the level that only context reveals lifts AP above pseudo-labels."""
     world = simulate(tmp_path / "world.zarr", people=(40, 8, 16))
-    changes = ["training.epochs=5", "training.iterations=100", "windows.batch=16"]
+    changes = ["training.epochs=4", "training.iterations=80"]
     words = [word for change in changes for word in ("--set", change)]
     assert affcache("train", "--cache", world, "--out", tmp_path / "run", *words).status == 0
     document = json.loads(affcache("evaluate", tmp_path / "run", "--json").out)
