@@ -34,7 +34,6 @@ __all__ = [
 ]
 
 FEWEST = 3  # counted frames in a window: the smallest context of paper 000
-TRIES = 8  # blind draws of a start before all good starts of a video are listed
 
 
 class Batch(NamedTuple):
@@ -123,7 +122,7 @@ class RandomWindows:
     def batch(self, k: int) -> Batch:
         """Batch number k >= 0, the same whenever and wherever it is asked for."""
         draw = _stream(self.seed, k)
-        length = int(self._lengths[_below(draw, len(self._lengths))])
+        length = int(self._lengths[draw.integers(len(self._lengths))])
         able = np.flatnonzero((self._least <= length) & (self._frames >= length))
         videos = able[_choose(draw, len(able), self.size)]
         first = self.sequences[0]
@@ -134,13 +133,14 @@ class RandomWindows:
             np.empty((*shape, first.labels.shape[1]), np.float32),
             np.empty(shape, bool),
         )
-        for row, video in enumerate(videos):
-            start = self._start(draw, int(video), length)
-            sequence, window = self.sequences[video], slice(start, start + length)
-            batch.features[row] = sequence.features[window]
-            batch.pseudo[row] = sequence.pseudo[window]
-            batch.labels[row] = sequence.labels[window]
-            batch.mask[row] = sequence.counted[window]
+        starts = self._starts(draw, videos, length)
+        features, pseudo, labels, mask = batch
+        for row, (video, start) in enumerate(zip(videos.tolist(), starts, strict=True)):
+            own, window = self.sequences[video], slice(start, start + length)
+            features[row] = own.features[window]
+            pseudo[row] = own.pseudo[window]
+            labels[row] = own.labels[window]
+            mask[row] = own.counted[window]
         return batch
 
     def __getstate__(self) -> dict[str, Any]:
@@ -171,25 +171,24 @@ class RandomWindows:
             f"{max(counted, default=0)}); set windows.shortest lower, or check `affcache label`"
         )
 
-    def _start(self, draw: np.random.Generator, video: int, length: int) -> int:
-        """A start, uniform over those whose window has enough counted frames."""
-        counts = self._counts[video]
-        starts = len(counts) - length
-        for _ in range(TRIES):
-            start = _below(draw, starts)
-            if counts[start + length] - counts[start] >= FEWEST:
-                return start
-        good = np.flatnonzero(counts[length:] - counts[:starts] >= FEWEST)
-        return int(good[_below(draw, len(good))])
+    def _starts(self, draw: np.random.Generator, videos: np.ndarray, length: int) -> list[int]:
+        """A start in each video, uniform over those whose window has enough counted frames.
+
+        Blindly first; where that misses, from the list of all good starts. Both are uniform over
+        the good ones, so their mixture is.
+        """
+        starts: list[int] = draw.integers(self._frames[videos] - length + 1).tolist()
+        for row, video in enumerate(videos.tolist()):
+            counts, start = self._counts[video], starts[row]
+            if counts[start + length] - counts[start] < FEWEST:
+                good = np.flatnonzero(counts[length:] - counts[:-length] >= FEWEST)
+                starts[row] = int(good[draw.integers(len(good))])
+        return starts
 
 
 def _stream(seed: int, k: int) -> np.random.Generator:
     """Random numbers of their own for every (seed, k): a counter-based generator's far corner."""
     return np.random.Generator(np.random.Philox(key=[seed, k]))
-
-
-def _below(draw: np.random.Generator, end: int) -> int:
-    return int(draw.integers(end))
 
 
 def _choose(draw: np.random.Generator, there: int, wanted: int) -> np.ndarray:
