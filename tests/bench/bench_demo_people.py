@@ -1,0 +1,148 @@
+"""Does an Affective Process beat its pseudo-labels on simulated people it has never seen?
+
+Every person is a test person once. For each fold of people the cache is labelled anew (a copy whose
+features are hard links), then readout, training and scoring run as in the demo, for several seeds.
+What is compared is each person's CCC, mean of valence and arousal, everyone's level and spread
+matched to the training labels; seeds are averaged, people are what the interval is over.
+
+    python tests/bench/bench_demo_people.py [CACHE] [--folds 4] [--seeds 3] [--set KEY=VALUE]
+
+Takes about a minute per fold and seed on two cores. Simulated data: says nothing of real affect.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from affcache.metrics import paired_interval
+from affcache.readout import fit_readout
+from affcache.store import Cache, unseal, write_group
+from affcache.table import show
+from stages.train import data, evaluation, inference
+from stages.train.run import open_run
+from stages.train.sessions import train_command
+
+
+def folds_of(people: list[str], count: int) -> list[dict[str, str]]:
+    """Person -> split, per fold: every count-th person tests, two of the next fold validate."""
+    return [
+        dict.fromkeys(people[fold::count], "test")
+        | dict.fromkeys(people[(fold + 1) % count :: count][:2], "validation")
+        for fold in range(count)
+    ]
+
+
+def relabelled(cache: Path, target: Path, split: Mapping[str, str]) -> None:
+    """Copy a cache with other splits; its features are hard links, its pseudo-labels are left."""
+    for entry in cache.iterdir():
+        if entry.name == "videos":
+            shutil.copytree(entry, target / "videos", copy_function=os.link)
+        elif entry.name == "labels":
+            shutil.copytree(entry, target / "labels")
+    target.joinpath("zarr.json").write_bytes((cache / "zarr.json").read_bytes())
+    (target / ".affcache").mkdir()
+    unseal(target)
+    for video in Cache(target).videos():
+        own = video.label_attributes
+        name = split.get(str(own["subject"]), "train")
+        write_group(target / "labels" / video.id, own | {"split": {"va": name}})
+
+
+def score(run_folder: Path, cache: Path) -> dict[str, dict[str, float]]:
+    """Contender -> test person -> CCC, mean over dimensions, level and spread matched."""
+    run = open_run(run_folder)
+    sequences = data.for_run(
+        Cache(cache), run.recipe.task, run.config["pseudo"], run.pseudo_attributes(), "test"
+    )
+    head, _ = run.trained_head(torch.device("cpu"))
+    said = inference.predict(head, sequences, run.recipe.windows.test_length, torch.device("cpu"))
+    contenders = evaluation.contenders("ap", sequences, [p.mean for p in said])
+    found: dict[str, dict[str, float]] = {}
+    for name, rows in contenders.items():
+        rows = evaluation.matched(rows, sequences, run.config["training_labels"])
+        for person in sorted({s.subject for s in sequences}):
+            own = [i for i, s in enumerate(sequences) if s.subject == person]
+            scores = evaluation.scores(
+                [sequences[i] for i in own], [rows[i] for i in own], "frames"
+            )
+            found.setdefault(name, {})[person] = scores["ccc_mean"]
+    return found
+
+
+def measure(
+    cache: Path, folds: int, seeds: int, recipe: str, changes: list[str]
+) -> dict[str, dict[str, list[float]]]:
+    """Contender -> person -> CCC per seed."""
+    people = sorted({str(v.label_attributes["subject"]) for v in Cache(cache).videos()})
+    results: dict[str, dict[str, list[float]]] = {}
+    with tempfile.TemporaryDirectory(dir=cache.resolve().parent) as scratch:
+        for fold, split in enumerate(folds_of(people, folds)):
+            copy = Path(scratch) / f"fold{fold}.zarr"
+            relabelled(cache, copy, split)
+            fit_readout(copy, "va")
+            for seed in range(seeds):
+                folder = Path(scratch) / f"run{fold}-{seed}"
+                train_command(copy, None, recipe, changes, seed, "cpu", "readout", 0, folder)
+                for name, by_person in score(folder, copy).items():
+                    for person, value in by_person.items():
+                        results.setdefault(name, {}).setdefault(person, []).append(value)
+    return results
+
+
+def report(results: Mapping[str, Mapping[str, list[float]]]) -> None:
+    """A row per contender, and AP's paired differences with their interval over people."""
+    people = sorted(results["ap"])
+    mean = {name: np.array([np.mean(own[p]) for p in people]) for name, own in results.items()}
+    by_seed = np.array([results["ap"][p] for p in people]).mean(axis=0)
+    show(
+        f"mean CCC on {len(people)} unseen simulated people, spread matched",
+        [{"": name, "CCC": float(values.mean())} for name, values in mean.items()],
+    )
+    rows = []
+    for one, other in (("ap", "pseudo-labels"), ("ap", "trailing mean")):
+        difference = mean[one] - mean[other]
+        interval = paired_interval(difference)
+        rows.append(
+            {
+                "difference": f"{one} minus {other}",
+                "mean": float(interval.mean),
+                "low": float(interval.low),
+                "high": float(interval.high),
+                "better for": int((difference > 0).sum()),
+            }
+        )
+    show("paired over people, 95 % interval", rows)
+    print("ap per seed:", " ".join(f"{value:.3f}" for value in by_seed))
+
+
+def main() -> None:
+    """Run everything, print the tables, keep the numbers where asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("cache", nargs="?", type=Path, default=Path("out/demo.zarr"))
+    parser.add_argument("--folds", type=int, default=4)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--recipe", default="ap-demo")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--json", type=Path, help="also write every number here")
+    given = parser.parse_args()
+    if not given.cache.exists():
+        print(f"{given.cache} is not there (`make demo` makes it): nothing measured")
+        return
+    torch.set_num_threads(1)
+    results = measure(given.cache, given.folds, given.seeds, given.recipe, given.set)
+    report(results)
+    if given.json:
+        given.json.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()
