@@ -109,7 +109,7 @@ class Quiet(SimpleHTTPRequestHandler):
 def web(folder: Path, handler: type[Quiet] = Quiet) -> Iterator[str]:
     """A folder behind http on the loopback interface."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
-    thread = Thread(target=server.serve_forever)
+    thread = Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
