@@ -171,14 +171,11 @@ def paired(
     for name in predictors:
         if name != head and "matched" not in name:
             difference = mine - per_subject(name)
-            interval = paired_interval(difference)
             found.append(
                 {
                     "difference": f"{head} minus {name}",
                     "people": len(by_subject),
-                    "mean": float(difference.mean()),
-                    "low": float(interval[0]),
-                    "high": float(interval[1]),
+                    **paired_interval(difference)._asdict(),
                     "better for": int((difference > 0).sum()),
                 }
             )

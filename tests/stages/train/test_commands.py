@@ -92,7 +92,13 @@ def test_evaluate_scores_everyone_by_the_same_frames(
     assert row["ccc_mean"] == pytest.approx((row["ccc_valence"] + row["ccc_arousal"]) / 2)
     assert document["coverage"]["scored"] == len(truth)
     assert document["coverage"]["labelled without a face"] > 0
-    assert [d["people"] for d in document["paired"]] == [3, 3]
+    assert [d["difference"] for d in document["paired"]] == [
+        "ap minus pseudo-labels",
+        "ap minus trailing mean",
+    ]
+    for paired in document["paired"]:
+        assert paired["people"] == 3
+        assert paired["low"] < paired["mean"] < paired["high"]
 
 
 def test_matching_uses_the_training_labels_and_never_those_that_are_scored(
