@@ -29,6 +29,8 @@ from stages.train.drawing import draw
 from stages.train.inference import Predicted
 from stages.train.run import Run
 
+FILES = ("csv", "png")
+
 
 def predict(run: Run, target: Path, out: Path | None, device: torch.device) -> list[dict[str, Any]]:
     """Predict every video of a cache, or one video file; returns a row per video.
@@ -121,4 +123,4 @@ def _summary(folder: Path, sequence: Sequence, predicted: Predicted) -> dict[str
         values = predicted.mean[:, target]
         known = np.isfinite(values)
         row[f"mean {name}"] = float(values[known].mean()) if known.any() else None
-    return {**row, "files": str(folder / f"{sequence.id}.{{csv,png}}")}
+    return row | {kind: str(folder / f"{sequence.id}.{kind}") for kind in FILES}

@@ -83,7 +83,12 @@ def predict_command(
     if not target.exists():
         raise RunError(f"{target}: does not exist; expected a video file or a cache")
     rows = prediction.predict(open_run(folder), target, out, choose(device_name))
-    show("predictions", rows, as_json=as_json)
+    if as_json:
+        show("predictions", rows, as_json=True)
+        return
+    narrow = [{k: v for k, v in row.items() if k not in prediction.FILES} for row in rows]
+    show("predictions", narrow)
+    click.echo(f"a CSV and a PNG each in {Path(rows[0]['csv']).parent}")
 
 
 def default_folder(cache: Path, recipe: str, seed: int) -> Path:

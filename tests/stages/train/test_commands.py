@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from affcache.arrays import read_json, write_json
+from affcache.cli import main
 from affcache.readout import apply
 from affcache.store import Cache
 from affcache.windows import load_split
@@ -200,6 +201,27 @@ def test_a_run_takes_its_readout_along_to_a_cache_without_pseudo_labels(
     refused = affcache("predict", tmp_path / "run", without)
     assert refused.status == 2
     assert "lacks the pseudo-labels 'readout' that the run was trained with" in refused.err
+
+
+def test_a_video_that_cannot_be_extracted_says_so_in_two_lines(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The first line is stage one's own: here, that nobody knows the cache's backbone."""
+
+    def status(*words: object) -> object:
+        with pytest.raises(SystemExit) as end:
+            main([str(word) for word in words])
+        return end.value.code
+
+    simulated_backbone = make_cache(tmp_path / "a.zarr", videos=6, width=8)
+    run, video = tmp_path / "run", tmp_path / "clip.mp4"
+    video.write_bytes(b"not a video")
+    assert status("train", "--cache", simulated_backbone, "--out", run, *quick()) == 0
+    assert status("predict", run, video) == 2
+    said = capfd.readouterr().err
+    assert "'simulated'" in said
+    assert f"{video}: could not be extracted (its reason is above)" in said
+    assert "Traceback" not in said
 
 
 def test_a_cache_of_another_fingerprint_is_refused_with_what_differs(
