@@ -45,6 +45,7 @@ class Spectrum(NamedTuple):
     sums: Sums
     mean: np.ndarray
     scale: np.ndarray
+    varies: np.ndarray
     values: np.ndarray
     vectors: np.ndarray
     projected: np.ndarray
@@ -83,14 +84,14 @@ def decompose(sums: Sums) -> Spectrum:
     gram = (sums.xx - sums.n * np.outer(mean, mean)) * np.outer(keep, keep)
     cross = (sums.xy - np.outer(mean, sums.y)) * keep[:, None]
     values, vectors = np.linalg.eigh(gram)
-    return Spectrum(sums, mean, scale, np.maximum(values, 0.0), vectors, vectors.T @ cross)
+    return Spectrum(sums, mean, scale, varies, np.maximum(values, 0.0), vectors, vectors.T @ cross)
 
 
 def solve(spectrum: Spectrum, strengths: np.ndarray) -> Linear:
     """The regression with one strength (> 0, per frame) for each target: strengths (k,)."""
     sums = spectrum.sums
     damped = spectrum.values[:, None] + strengths * sums.n
-    weight = spectrum.vectors @ (spectrum.projected / damped)
+    weight = spectrum.varies[:, None] * (spectrum.vectors @ (spectrum.projected / damped))
     return Linear(spectrum.mean, spectrum.scale, weight, sums.y / sums.n)
 
 

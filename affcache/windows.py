@@ -116,7 +116,7 @@ class RandomWindows:
     @property
     def unused(self) -> list[str]:
         """Ids of the videos that are never drawn."""
-        never = self._least > np.minimum(self._frames, self.longest)
+        never = np.maximum(self._least, self.shortest) > np.minimum(self._frames, self.longest)
         return [s.id for s, no in zip(self.sequences, never, strict=True) if no]
 
     def batch(self, k: int) -> Batch:
