@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import string
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -20,7 +20,7 @@ from affcache.splits import RULES, SplitRule
 from affcache.tomltable import NUMBER, TABLES, TEXT, TEXTS, TomlTable
 
 FACES = ("largest", "left", "right")
-FORMATS = ("affwild2", "sewa", "frame-csv")
+FORMATS = {"affwild2": TASKS, "sewa": ("va",), "frame-csv": TASKS}
 PLACES = ("id", "stem", "parent")
 
 
@@ -104,10 +104,10 @@ def _read(top: TomlTable) -> Manifest:
         top.problems.append(f"name {name!r} is not made of letters, digits, '.', '_' and '-'")
     tasks = tuple(_each(top, "tasks", top.take("tasks", TEXTS, [], required=True), TASKS))
     videos, split = top.table("videos"), top.table("split")
-    globs = [g for g in videos.take("globs", TEXTS, []) if _stays(videos, "globs", g)]
+    globs = [g for g in videos.take("globs", TEXTS, []) if _is_glob(videos, g)]
     entries = videos.take("table", TABLES, [])
     table = tuple(
-        _listed(TomlTable(entry, ("videos", f"table[{k}]"), top.text, top.problems))
+        _listed(TomlTable(entry, ("videos", f"table[{k}]"), top.text, top.problems), tasks)
         for k, entry in enumerate(entries, start=1)
     )
     if ("globs" in videos.values) == ("table" in videos.values):
@@ -130,10 +130,32 @@ def _read(top: TomlTable) -> Manifest:
         problems=(),
     )
     videos.close()
+    top.problems += _contradictions(manifest)
     return manifest
 
 
-def _listed(entry: TomlTable) -> Listed:
+def _contradictions(manifest: Manifest) -> list[str]:
+    """What is wrong with keys that are right each by itself."""
+    labels, own = manifest.labels, [entry for entry in manifest.table if entry.labels]
+    if labels is None:
+        return ["[[videos.table]] gives labels, but [labels] no format of theirs"] if own else []
+    tasks = {*labels.files, *(task for entry in own for task in entry.labels)}
+    found = [
+        f"the format {labels.format!r} has no {task}, but files of it are named"
+        for task in sorted(tasks - set(FORMATS[labels.format]))
+    ]
+    if manifest.split.by == "annotation":
+        found += [
+            f"{entry.path}: has labels of its own but no split, and no folder says it"
+            for entry in own
+            if entry.split is None
+        ]
+    if labels.scale != 1 and labels.format != "frame-csv":
+        found.append(f"labels.scale: the format {labels.format!r} has a fixed scale")
+    return found
+
+
+def _listed(entry: TomlTable, tasks: Sequence[str]) -> Listed:
     path = entry.take("path", TEXT, "", required=True)
     split = entry.take("split", TEXT)
     labels = entry.table("labels")
@@ -143,7 +165,7 @@ def _listed(entry: TomlTable) -> Listed:
         face=_one(entry, "face", entry.take("face", TEXT, "largest"), FACES),
         subject=entry.take("subject", TEXT),
         split=split and _one(entry, "split", split, SPLITS),
-        labels={task: str(labels.take(task, TEXT, "")) for task in TASKS if task in labels.values},
+        labels=_present({task: labels.take(task, TEXT) for task in tasks}),
     )
     labels.close()
     entry.close()
@@ -151,9 +173,13 @@ def _listed(entry: TomlTable) -> Listed:
 
 
 def _faces(table: TomlTable) -> dict[str, str]:
-    faces = {face: table.take(face, TEXT) for face in FACES[1:]}
+    faces = _present({face: table.take(face, TEXT) for face in FACES[1:]})
     table.close()
-    return {face: suffix for face, suffix in faces.items() if suffix}
+    return faces
+
+
+def _present(values: Mapping[str, str | None]) -> dict[str, str]:
+    return {key: value for key, value in values.items() if value}
 
 
 def _pattern(top: TomlTable) -> re.Pattern[str] | None:
@@ -196,12 +222,10 @@ def _labels(table: TomlTable, tasks: Iterable[str], by_folder: bool) -> LabelFil
     files.known += [task for task in tasks if task not in files.known]
     chosen = table.take("format", TEXT, "", required=True)
     labels = LabelFiles(
-        format=_one(table, "format", chosen, FORMATS) if chosen else FORMATS[0],
+        format=_one(table, "format", chosen, tuple(FORMATS)) if chosen else "frame-csv",
         scale=float(table.take("scale", NUMBER, 1.0)),
         files=found,
     )
-    if labels.scale != 1 and labels.format != "frame-csv":
-        table.problems.append(f"labels.scale: the format {labels.format!r} has a fixed scale")
     files.close()
     table.close()
     return labels
@@ -236,6 +260,16 @@ def _template(table: TomlTable, key: str, template: str, places: tuple[str, ...]
         f"known places are {', '.join(f'{{{place}}}' for place in places)}"
     )
     return "{stem}"
+
+
+def _is_glob(videos: TomlTable, pattern: str) -> bool:
+    if any("**" in part and part != "**" for part in PurePosixPath(pattern).parts):
+        videos.problems.append(
+            f"videos.globs{videos.line('globs')}: {pattern!r} has ** beside other letters; it "
+            "stands for any number of folders, as in videos/**/*.mp4"
+        )
+        return False
+    return _stays(videos, "globs", pattern)
 
 
 def _stays(table: TomlTable, key: str, path: str) -> bool:

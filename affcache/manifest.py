@@ -27,11 +27,13 @@ it against a folder and gives frozen rows, one for each face that is to be follo
     labels = {va = "a.csv"}
 
     [split]                              # one of four rules
-    by = "id"                            # or "subject": shell patterns, the first that fits
-    train = ["p0*"]
-    test = ["*"]
-    # by = "share"                       # of the subjects, in the order of their names
-    # train = 0.6, validation = 0.15, test = 0.25
+    by = "share"                         # of the persons, in the order of their names
+    train = 0.6
+    validation = 0.15
+    test = 0.25
+    # by = "id"                          # or "subject": shell patterns, tried in this order
+    # train = ["p0*"]
+    # test = ["*"]
     # by = "annotation"                  # the folder that the annotation lies in, for each task;
     #                                    # a video without an annotation of the task is test
 

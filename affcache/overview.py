@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from affcache.durations import seconds_of
-from affcache.manifest import Row, load, names, orphans, resolve, root_of
+from affcache.manifest import Manifest, Row, load, names, orphans, resolve, root_of
 from affcache.progress import Progress, say
 from affcache.schema import SPLITS
 from affcache.table import show
+
+FEW = 10
 
 
 def show_manifests(*, as_json: bool) -> None:
@@ -35,12 +37,19 @@ def show_manifest(name_or_file: str, root: Path | None, *, as_json: bool) -> Non
     for source, value in seconds.items():
         if value is None:
             say(f"{source}: does not say how long it is; is it a video?")
-    for path in orphans(manifest, root, rows):
-        say(f"no video for the annotation {path}")
+    say_orphans(manifest, root, rows)
     if as_json:
         show("", [_document(row, seconds) for row in rows], as_json=True)
         return
     show(f"{manifest.title} in {root_of(manifest, root)}", counts(rows, seconds))
+
+
+def say_orphans(manifest: Manifest, root: Path | None, rows: list[Row]) -> None:
+    """Mention the annotations that no video was found for."""
+    paths = orphans(manifest, root, rows)
+    if paths:
+        few = ", ".join(map(str, paths[:FEW])) + (", ..." if len(paths) > FEW else "")
+        say(f"no video for {len(paths)} annotation{'s' * (len(paths) > 1)}: {few}")
 
 
 def counts(rows: list[Row], seconds: Mapping[str, float | None]) -> list[dict[str, Any]]:

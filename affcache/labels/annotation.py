@@ -9,7 +9,7 @@ import numpy as np
 
 from affcache.schema import LABEL_ARRAYS
 
-SUSPICIOUS = 0.05
+FEW_ROWS, FEW_SHARE = 10, 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +49,6 @@ def fit(task: str, rows: np.ndarray, frames: int) -> tuple[np.ndarray, list[str]
         return labels, []
     left = f"{frames - common} frames are left unlabelled" if frames > common else "the rest is cut"
     note = f"{task}: {len(rows)} rows for {frames} frames; the common {common} are kept, {left}"
-    if abs(len(rows) - frames) > SUSPICIOUS * frames:
+    if abs(len(rows) - frames) > max(FEW_ROWS, FEW_SHARE * frames):
         note += " (that many apart: is it this video's file?)"
     return labels, [note]

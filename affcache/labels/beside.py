@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from affcache.errors import LabelError, ManifestError
+from affcache.errors import LabelError
 from affcache.labels import read
 from affcache.labels.annotation import Annotation
 from affcache.manifest import Manifest, Row
@@ -47,6 +47,8 @@ def annotate(cache: Path, manifest: Manifest, rows: list[Row]) -> list[Report]:
 def read_published(cache: Path, manifest: Manifest, rows: list[Row]) -> dict[str, Annotation]:
     """The annotations of every published video that has some, by id; nothing is written.
 
+    A manifest without `[labels]` has none.
+
     Raises
     ------
     LabelError
@@ -54,7 +56,7 @@ def read_published(cache: Path, manifest: Manifest, rows: list[Row]) -> dict[str
     """
     labels = manifest.labels
     if labels is None:
-        raise ManifestError(f"manifest {manifest.name}: has no [labels], so there are none to read")
+        return {}
     opened = Cache(cache)
     published = set(opened.video_ids())
     wanted = [row for row in rows if row.annotations and row.id in published]

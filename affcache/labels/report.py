@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from affcache.errors import CacheError
+from affcache.errors import CacheError, ManifestError
 from affcache.labels.beside import Report, read_published, write
-from affcache.manifest import load, orphans, resolve
+from affcache.manifest import load, resolve, root_of
+from affcache.overview import say_orphans
 from affcache.progress import say
 from affcache.schema import SPLITS, TASKS
 from affcache.store import unsealed
@@ -21,13 +22,22 @@ def label_cache(cache: Path, manifest_name: str, root: Path | None, *, as_json: 
     Raises
     ------
     CacheError
-        If none of the manifest's annotated videos is in the cache.
+        If the cache is packed, or none of the manifest's annotated videos is in it.
+    ManifestError
+        If nothing is annotated.
     """
+    if cache.is_file():
+        raise CacheError(f"{cache}: is packed; unpack it to change its labels")
     manifest = load(manifest_name)
     rows = resolve(manifest, root)
+    count = sum(bool(row.annotations) for row in rows)
+    if not count:
+        raise ManifestError(
+            f"manifest {manifest.name}: none of its {len(rows)} rows has an annotation under "
+            f"{root_of(manifest, root)}; [labels.files] says where they are looked for"
+        )
     found = read_published(cache, manifest, rows)
     if not found:
-        count = sum(bool(row.annotations) for row in rows)
         raise CacheError(
             f"{cache}: has none of the {count} annotated videos of manifest {manifest.name}; "
             "is it the cache of this dataset?"
@@ -35,8 +45,7 @@ def label_cache(cache: Path, manifest_name: str, root: Path | None, *, as_json: 
     with unsealed(cache):
         reports = write(cache, manifest, rows, found)
     say_differences(reports)
-    for path in orphans(manifest, root, rows):
-        say(f"no video for the annotation {path}")
+    say_orphans(manifest, root, rows)
     show(f"labels in {cache}", summary(reports), as_json=as_json)
 
 

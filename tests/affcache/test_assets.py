@@ -153,6 +153,30 @@ def test_offline_without_the_asset_is_one_clear_line(
     assert kept(home) == set()
 
 
+def test_an_index_that_cannot_be_reached_is_said(
+    wheel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    know(monkeypatch, tiny(wheel))
+    wheel.unlink()
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/simple")
+    monkeypatch.setattr(sources, "RETRIES", 1)
+    with pytest.raises(AssetError, match="pip cannot reach the package index for tinyfaces==1"):
+        assets.fetch("tiny")
+
+
+def test_a_python_without_pip_is_told_what_to_do(
+    wheel: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    know(monkeypatch, tiny(wheel))
+    bare = tmp_path / "python"
+    bare.write_text("#!/bin/sh\necho 'python: No module named pip' >&2\nexit 1\n")
+    bare.chmod(0o755)
+    monkeypatch.setattr(sources.sys, "executable", str(bare))
+    with pytest.raises(AssetError, match=r"has no pip .* -m ensurepip"):
+        assets.fetch("tiny")
+
+
 def test_a_wheel_of_another_hash_is_refused_with_both_hashes(
     wheel: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

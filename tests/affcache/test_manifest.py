@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from affcache import manifest
+from affcache.description import parse
 from affcache.errors import ManifestError
 from affcache.manifest import Row
 from tests.affcache.test_cli import run
@@ -277,6 +278,47 @@ def test_a_wrong_value_is_named_with_its_line(
     assert said in problems(tmp_path, MINE.replace(old, new, 1))
 
 
+def test_labels_of_a_task_that_the_format_lacks_are_refused(tmp_path: Path, data: Path) -> None:
+    text = MINE.replace('["va"]', '["va", "expr"]').replace("frame-csv", "sewa")
+    said = problems(tmp_path, text + 'expr = ["labels/{id}.csv"]')
+    assert "the format 'sewa' has no expr, but files of it are named" in said
+
+
+def test_labels_of_a_listed_video_need_a_task_a_format_and_a_split(
+    tmp_path: Path, data: Path
+) -> None:
+    listed = """
+    name = "mine"
+    tasks = ["va"]
+    [[videos.table]]
+    path = "videos/p1_c1.mp4"
+    labels = { TASK = "labels/p1_c1.csv" }
+    [split]
+    by = "annotation"
+    """
+    said = problems(tmp_path, listed.replace("TASK", "expr"))
+    assert "unknown key videos.table[1].labels.expr" in said
+    listed = listed.replace("TASK", "va")
+    assert "gives labels, but [labels] no format of theirs" in problems(tmp_path, listed)
+    said = problems(tmp_path, listed + '[labels]\nformat = "frame-csv"')
+    assert "videos/p1_c1.mp4: has labels of its own but no split" in said
+
+
+def test_two_stars_stand_for_folders_only(tmp_path: Path, data: Path) -> None:
+    said = problems(tmp_path, MINE.replace("videos/**/*.mp4", "videos/**.mp4"))
+    assert "videos.globs (line 9): 'videos/**.mp4' has ** beside other letters" in said
+
+
+def test_every_key_of_the_documented_grammar_is_known() -> None:
+    """The docstring shows globs and a table in one example, which is its only mistake."""
+    assert manifest.__doc__ is not None
+    example = "\n".join(
+        line[4:] for line in manifest.__doc__.splitlines() if line.startswith("    ")
+    )
+    found = parse(example, "the docstring").problems
+    assert found == ("[videos] needs globs, or one [[videos.table]] for each video",)
+
+
 def test_what_is_not_toml_is_named_with_its_line(tmp_path: Path, data: Path) -> None:
     assert "mine.toml: not TOML: " in problems(tmp_path, "name = mine")
 
@@ -382,7 +424,7 @@ def test_show_mentions_annotations_without_a_video_and_files_that_are_none(
     touch(tree.root, "videos/Train_DE_09.avi")
     status, _, err = run(capsys, "manifest", "show", "sewa", "--root", str(tree.root))
     assert status == 0
-    assert f"no video for the annotation {tree.root / 'labels/Train_DE_01.csv'}" in err
+    assert f"no video for 1 annotation: {tree.root / 'labels/Train_DE_01.csv'}" in err
     assert "videos/Train_DE_09.avi: does not say how long it is" in err
 
 
