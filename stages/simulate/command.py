@@ -63,7 +63,8 @@ def videos(
       affcache simulate videos /tmp/few --people 4 --clips 1 --frames 50 --seed 7
       affcache extract --manifest demo --root out/demo --out out/demo.zarr
     """
-    from stages.simulate.videos import Settings, default_workers, simulate_videos
+    from stages.simulate.record import Settings
+    from stages.simulate.videos import default_workers, simulate_videos
 
     settings = Settings(people=people, clips=clips, frames=frames, size=size, fps=fps, seed=seed)
     rows = simulate_videos(out, settings, workers or default_workers())

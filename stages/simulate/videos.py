@@ -9,12 +9,11 @@ the encoder (x264's AVX-512 code does not always make the same choices twice).
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -24,47 +23,12 @@ import av
 import numpy as np
 import torch
 
-from affcache import __version__
-from affcache.errors import SimulationError
 from affcache.progress import Progress, say
 from stages.simulate.camera import film
-from stages.simulate.drives import Habits, draw
+from stages.simulate.drives import draw
 from stages.simulate.portraits import PEOPLE, portraits
+from stages.simulate.record import ABOUT, ENCODER, Settings, claim, subject_name
 from stages.simulate.warp import Portrait
-
-ABOUT = (
-    "SIMULATED: photographs of people, warped so that their expression follows random valence and "
-    "arousal. Nobody felt, showed or annotated anything here. Good for checking that a pipeline "
-    "recovers known drives on people it has not seen; says nothing about real affect."
-)
-ENCODER = {"preset": "superfast", "crf": "20", "threads": "1"}
-RECORD = "simulation.json"
-DECIDING = ("settings", "encoder", "subjects")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What decides every pixel and label; `clips` of each person, `frames` of each clip."""
-
-    people: int = len(PEOPLE)
-    clips: int = 3
-    frames: int = 150
-    size: int = 192
-    fps: float = 25.0
-    seed: int = 0
-    habits: Habits = field(default_factory=Habits)
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.people <= len(PEOPLE):
-            raise SimulationError(
-                f"{self.people} people asked for, the fetched pictures show {len(PEOPLE)}: choose "
-                f"--people from 1 to {len(PEOPLE)}"
-            )
-        if self.size < 64 or self.size % 2:
-            raise SimulationError(
-                f"size {self.size}: choose an even number of pixels, at least 64 (no face is found "
-                "in smaller pictures, and the video's colour is stored at half resolution)"
-            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +41,7 @@ class Clip:
     @property
     def subject(self) -> str:
         """The person's name in the data set."""
-        return f"p{self.person + 1:02d}"
+        return subject_name(self.person)
 
     @property
     def stem(self) -> str:
@@ -93,7 +57,7 @@ def simulate_videos(out: Path, settings: Settings, workers: int) -> list[dict[st
     SimulationError
         If the folder holds a simulation of other settings, or something else.
     """
-    _claim(out, settings)
+    claim(out, settings)
     clips = [
         Clip(person=person, clip=clip)
         for person in range(settings.people)
@@ -173,70 +137,10 @@ def _make_all(
             raise
 
 
-def _claim(out: Path, settings: Settings) -> None:
-    """Make the folders and the record, or check that those there are of the same settings."""
-    record = _record(settings)
-    path = out / RECORD
-    if path.exists():
-        _check_same(path, record)
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SimulationError(f"{out}: is not empty and holds no simulation; choose another folder")
-    for folder in ("videos", "labels", ".partial"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    for leftover in (out / ".partial").iterdir():
-        leftover.unlink()
-    partial = out / ".partial" / RECORD
-    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
-
-
-def _check_same(path: Path, record: Mapping[str, Any]) -> None:
-    try:
-        found = json.loads(path.read_bytes())
-        there = {key: value for part in DECIDING for key, value in _flat(found[part], part)}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise SimulationError(f"{path}: is not the record of a simulation") from None
-    now = {key: value for part in DECIDING for key, value in _flat(record[part], part)}
-    differing = [
-        f"{key}: {there.get(key, 'absent')} there, {now.get(key, 'absent')} now"
-        for key in sorted(there.keys() | now.keys())
-        if there.get(key) != now.get(key)
-    ]
-    if differing:
-        raise SimulationError(
-            f"{path.parent}: holds another simulation ({'; '.join(differing[:5])}); choose another "
-            "folder or remove this one"
-        )
-
-
-def _flat(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}.{key}")
-        else:
-            yield f"{prefix}.{key}", value
-
-
-def _record(settings: Settings) -> dict[str, Any]:
-    record = {
-        "about": ABOUT,
-        "simulated": True,
-        "affcache": __version__,
-        "settings": asdict(settings),
-        "encoder": ENCODER,
-        "subjects": {
-            Clip(person=i, clip=0).subject: asdict(person)
-            for i, person in enumerate(PEOPLE[: settings.people])
-        },
-    }
-    plain: dict[str, Any] = json.loads(json.dumps(record))
-    return plain
-
-
 def _summary(settings: Settings) -> list[dict[str, Any]]:
     return [
         {
-            "subject": Clip(person=i, clip=0).subject,
+            "subject": subject_name(i),
             "portrait": f"{person.filename}, frame {person.frame}, face {person.face}",
             "videos": settings.clips,
             "frames": settings.clips * settings.frames,

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from stages.simulate import videos
 from stages.simulate.command import simulate
 from stages.simulate.portraits import PEOPLE
-from stages.simulate.videos import Settings
+from stages.simulate.record import Settings
 from stages.simulate.warp import Portrait
 
 

@@ -11,7 +11,8 @@ import pytest
 from affcache.errors import SimulationError
 from stages.simulate import videos
 from stages.simulate.portraits import PEOPLE
-from stages.simulate.videos import Settings, encode, label_text, simulate_videos
+from stages.simulate.record import Settings
+from stages.simulate.videos import encode, label_text, simulate_videos
 from stages.simulate.warp import Portrait
 
 SAME = 2.0  # grey levels between two encodings of the same pixels, which x264 may make
