@@ -6,6 +6,7 @@ So workers change nothing but the speed, and a run that stopped after batch k go
 from __future__ import annotations
 
 import hashlib
+import signal
 from collections.abc import Iterator
 
 import torch
@@ -39,6 +40,7 @@ def batches(
         num_workers=workers,
         multiprocessing_context=start_method if workers else None,
         pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_leave_ctrl_c_to_the_trainer,
     )
     return iter(loader) if workers else (_tensors(source.batch(k)) for k in range(first, end))
 
@@ -60,6 +62,11 @@ class _Numbered(Dataset[Windows]):
 
     def __getitem__(self, k: int) -> Windows:
         return _tensors(self.source.batch(k))
+
+
+def _leave_ctrl_c_to_the_trainer(worker: int) -> None:
+    """A terminal interrupts the whole process group; a worker that died would spoil the ending."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _tensors(batch: Batch) -> Windows:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from stages.train import checkpoint, inference
 from stages.train.batches import batches, on, stream
 from stages.train.checkpoint import Standing
 from stages.train.device import default_generator
-from stages.train.heads import Head
+from stages.train.heads import Head, Windows
 from stages.train.interrupts import StopRequest
 from stages.train.recipe import Optimiser, Recipe
 from stages.train.run import Run
@@ -59,7 +60,7 @@ def train(
     head = run.new_head().to(device).train()
     optimiser = adam(head, recipe.optimiser, device)
     standing, sums = _resume(run, head, optimiser)
-    per_epoch = recipe.training.iterations
+    first, per_epoch = standing.iteration, recipe.training.iterations
     total = recipe.training.epochs * per_epoch
     rows = [row for row in run.metrics() if row["epoch"] * per_epoch <= standing.iteration]
     generator = default_generator(device)
@@ -70,22 +71,20 @@ def train(
         batch=recipe.windows.batch,
         seed=seed,
     )
-    feed = batches(source, standing.iteration, total, workers, start_method)
+    if source.unused:
+        say(f"never drawn, too short or hardly labelled: {', '.join(source.unused)}")
+    feed = batches(source, first, total, workers, start_method)
     began = time.monotonic()
     with (
         StopRequest() as stop,
-        Progress("training", total - standing.iteration, "iterations") as progress,
+        Progress("training", total - first, "iterations") as progress,
     ):
-        for k, windows in enumerate(feed, start=standing.iteration):
+        for k, windows in enumerate(feed, start=first):
             generator.manual_seed(stream(seed, k))
             optimiser.param_groups[0]["lr"] = learning_rate(recipe, k)
-            optimiser.zero_grad(set_to_none=True)
-            terms = head.loss(on(device, windows), generator)
-            terms["loss"].backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            for name, value in terms.items():
-                sums[name] = sums.get(name, 0) + value.detach()
-            standing = _after(standing, iteration=k + 1)
+            terms = step(head, optimiser, on(device, windows), generator)
+            sums = {name: sums.get(name, 0) + value for name, value in terms.items()}
+            standing = replace(standing, iteration=k + 1)
             if (k + 1) % per_epoch == 0:
                 row = _row(standing, per_epoch, sums, head, recipe, validation, device)
                 row["seconds"] = round(time.monotonic() - began, 3)
@@ -93,14 +92,23 @@ def train(
                 standing = _keep(run, head, optimiser, standing, rows)
                 say(_line(row, standing, recipe))
             if (k + 1) % SPEAK_EVERY == 0 or k + 1 == total:
-                progress.advance(
-                    min(SPEAK_EVERY, k + 1), f"loss {float(terms['loss'].detach()):.3f}"
-                )
+                progress.advance(k + 1 - first - progress.done, f"loss {float(terms['loss']):.3f}")
             if stop.raised:
                 checkpoint.save(run.last, head, standing, optimiser, sums)
                 say(f"stopped after iteration {k + 1} of {total}; the same command goes on")
                 raise KeyboardInterrupt
     return standing
+
+
+def step(
+    head: Head, optimiser: torch.optim.Adam, windows: Windows, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """One descent of the loss; returns its terms without their graph."""
+    optimiser.zero_grad(set_to_none=True)
+    terms = head.loss(windows, generator)
+    terms["loss"].backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    return {name: value.detach() for name, value in terms.items()}
 
 
 def adam(head: Head, settings: Optimiser, device: torch.device) -> torch.optim.Adam:
@@ -142,12 +150,6 @@ def _resume(
     return standing, {name: value.to(device) for name, value in sums.items()}
 
 
-def _after(standing: Standing, **changes: Any) -> Standing:
-    import dataclasses
-
-    return dataclasses.replace(standing, **changes)
-
-
 def _row(
     standing: Standing,
     per_epoch: int,
@@ -185,7 +187,7 @@ def _keep(
     now = rows[-1].get("validation_score")
     run.write_metrics(rows)
     if now is not None and (standing.best_score is None or now > standing.best_score):
-        standing = _after(standing, best_epoch=rows[-1]["epoch"], best_score=now)
+        standing = replace(standing, best_epoch=rows[-1]["epoch"], best_score=now)
         checkpoint.save(run.best, head, standing)
     checkpoint.save(run.last, head, standing, optimiser)
     return standing

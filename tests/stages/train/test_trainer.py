@@ -109,6 +109,29 @@ def test_a_killed_run_goes_on_from_its_last_epoch(
     assert_same_run(tmp_path / "whole", broken)
 
 
+def test_ctrl_c_at_a_terminal_reaches_the_workers_and_still_ends_gently(
+    cache: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    longer = quick("training.epochs=1000", "training.iterations=8")
+    command = ["train", "--cache", str(cache), "--workers", "2", "--out", str(run), *longer]
+    with subprocess.Popen(
+        [sys.executable, "-m", "affcache", *command],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        while not (run / "last.safetensors").exists() and process.poll() is None:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on" in said
+    assert "Traceback" not in said
+
+
 def test_a_finished_run_is_left_as_it_is(cache: Path, trained: Path, affcache: Command) -> None:
     before = metrics(trained)
     again = affcache("train", "--cache", cache, "--out", trained, *quick())
