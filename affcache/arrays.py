@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import google_crc32c
 import numpy as np
@@ -27,6 +27,21 @@ METADATA = "zarr.json"
 CRC_BYTES = 4
 _CODECS = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
 DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "float16", "float32", "float64")
+MOST_DIMENSIONS = 8
+
+
+class Readable(Protocol):
+    """Anything that gives small files by name: a folder, a zip, or a folder behind a URL."""
+
+    @property
+    def path(self) -> object:
+        """What error messages call it."""
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+
+    def read(self, name: str) -> bytes:
+        """A small file's bytes."""
 
 
 class ArrayWriter:
@@ -120,9 +135,10 @@ def chunk_key(dims: int) -> str:
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Replace a JSON file in one step that survives a crash, with sorted keys."""
+    data = json_bytes(document)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(document, file, indent=1, sort_keys=True)
+    with partial.open("wb") as file:
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
@@ -133,12 +149,17 @@ def is_debris(path: Path) -> bool:
     return re.fullmatch(r".+\.json\.\d+\.partial", path.name) is not None
 
 
+def json_bytes(document: Mapping[str, Any]) -> bytes:
+    """A document's one and only spelling in a cache."""
+    return json.dumps(document, indent=1, sort_keys=True).encode()
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file, or an error that names the file."""
     return read_object(FolderPlace(path.parent), path.name)
 
 
-def read_object(where: Place, name: str) -> dict[str, Any]:
+def read_object(where: Readable, name: str) -> dict[str, Any]:
     """A JSON object from a file of a place, or an error that names the file."""
     try:
         document = json.loads(where.read(name))
@@ -177,11 +198,14 @@ def _layout(document: Mapping[str, Any], at: str) -> tuple[tuple[int, ...], np.d
     shape, name = document.get("shape"), document.get("data_type")
     if (
         not isinstance(shape, list)
+        or not 0 < len(shape) <= MOST_DIMENSIONS
         or not all(type(size) is int and size >= 0 for size in shape)
         or name not in DTYPES
     ):
         raise CacheError(f"{at}: shape {shape!r:.60} of type {name!r:.60} is not a cache array")
-    names = [c.get("name") if isinstance(c, dict) else c for c in document.get("codecs", ())]
+    codecs = document.get("codecs")
+    listed = codecs if isinstance(codecs, list) else []
+    names = [c.get("name") if isinstance(c, dict) else c for c in listed]
     grid = document.get("chunk_grid")
     if names != ["bytes", "crc32c"] or grid != {
         "name": "regular",

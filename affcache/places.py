@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import mmap
 import os
+import stat
 import sys
-import zipfile
+import weakref
+import zlib
+from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Protocol
 
+from affcache import zips
 from affcache.errors import CacheError
 
-LARGEST_METADATA = 1 << 30
-LOCAL_HEADER = 30
+LARGEST_METADATA = 1 << 28
+BLOCK_BYTES = 1 << 20
 
 
 class Place(Protocol):
@@ -40,26 +44,23 @@ class Place(Protocol):
     def read(self, name: str) -> bytes:
         """A small file's bytes."""
 
+    def blocks(self, name: str, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
+        """A file's bytes, block by block; what was read is not kept in memory."""
+
     def map(self, name: str) -> memoryview:
         """A file's bytes as a read-only view of a memory map."""
 
 
 def place(path: str | Path) -> Place:
-    """The place at a path: a zip if it is a file, else a folder."""
+    """The place at a path: a zip if it is a file, else a folder.
+
+    Raises
+    ------
+    CacheError
+        If a file is not a zip, a hostile one, or one whose entries are compressed.
+    """
     path = Path(path)
     return ZipPlace(path) if path.is_file() else FolderPlace(path)
-
-
-def safe_name(name: str) -> bool:
-    """Whether a name stays below its root on every system."""
-    parts = PurePosixPath(name).parts
-    return (
-        bool(parts)
-        and name == "/".join(parts)
-        and not name.startswith("/")
-        and ".." not in parts
-        and not any(c in name for c in ("\\", ":", "\0"))
-    )
 
 
 class FolderPlace:
@@ -67,87 +68,104 @@ class FolderPlace:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-
-    @cached_property
-    def _home(self) -> Path:
-        return self.path.resolve()
+        self._plain: set[str] = set()
 
     def files(self) -> list[str]:
-        """Every file and every link, sorted."""
-        found = []
-        for folder, folders, names in os.walk(self.path):
-            here = Path(folder)
-            links = [name for name in folders if (here / name).is_symlink()]
-            found += [(here / name).relative_to(self.path).as_posix() for name in names + links]
+        """Every file and every link, sorted; a missing folder has none."""
+        found: list[str] = []
+        folders = [""] if self.path.is_dir() else []
+        while folders:
+            folder = folders.pop()
+            if folder.count("/") > zips.DEEPEST:
+                raise CacheError(f"{self.path}: folders nested too deep ({folder:.80} ...)")
+            with os.scandir(self.path / folder) as entries:
+                for entry in entries:
+                    real = entry.is_dir(follow_symlinks=False)
+                    (folders if real else found).append(folder + entry.name + "/" * real)
         return sorted(found)
 
     def members(self, folder: str) -> list[str]:
         """What lies directly in a folder, sorted."""
         try:
-            return sorted(entry.name for entry in os.scandir(self.path / folder))
+            return sorted(entry.name for entry in (self.path / folder).iterdir())
         except (FileNotFoundError, NotADirectoryError):
             return []
 
     def has(self, name: str) -> bool:
         """Whether there is such a file."""
-        return (self.path / name).is_file()
+        return os.path.isfile(self.path / name)  # noqa: PTH113 - quiet about names that are too long
 
     def size(self, name: str) -> int:
         """A file's length in bytes."""
-        return self._inside(name).stat().st_size
+        return self._status(name).st_size
 
     def read(self, name: str) -> bytes:
         """A small file's bytes."""
-        path = self._inside(name)
-        if path.stat().st_size > LARGEST_METADATA:
-            raise CacheError(f"{path}: {path.stat().st_size} bytes is too large for metadata")
-        return path.read_bytes()
+        _refuse_large(self, name, self.size(name))
+        return (self.path / name).read_bytes()
+
+    def blocks(self, name: str, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
+        """A file's bytes, block by block."""
+        self._status(name)
+        with (self.path / name).open("rb", buffering=0) as file:
+            while block := file.read(block_bytes):
+                yield block
 
     def map(self, name: str) -> memoryview:
         """A file's bytes; the map lives as long as the view."""
-        with self._inside(name).open("rb") as file:
+        self._status(name)
+        with (self.path / name).open("rb") as file:
             return _map(file.fileno())
 
-    def _inside(self, name: str) -> Path:
+    def _status(self, name: str) -> os.stat_result:
+        """Of a plain file that is reached without a link; folders are looked at once."""
+        folder = name.rpartition("/")[0]
+        if folder not in self._plain:
+            parts = folder.split("/") if folder else []
+            for depth in range(len(parts)):
+                self._look("/".join(parts[: depth + 1]))
+            self._plain.add(folder)
+        status = self._look(name)
+        if not stat.S_ISREG(status.st_mode):
+            raise CacheError(f"{self.path / name}: is not a plain file")
+        return status
+
+    def _look(self, name: str) -> os.stat_result:
         path = self.path / name
-        if not path.exists():
-            raise CacheError(f"{path}: missing")
-        if path.resolve() != self._home / name:
+        try:
+            status = path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise CacheError(f"{path}: missing") from None
+        if stat.S_ISLNK(status.st_mode):
             raise CacheError(f"{path}: is reached by a symbolic link; a cache holds its own files")
-        return path
+        return status
 
 
-class ZipPlace:
-    """A cache packed into one zip without compression; one map serves every array."""
+class PackedPlace:
+    """A cache in one zip, compressed or not: bytes of its files, but no memory maps."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            with zipfile.ZipFile(path) as archive, path.open("rb") as file:
-                self._whole = _map(file.fileno())
-                entries = [info for info in archive.infolist() if not info.is_dir()]
-        except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError) as error:
-            raise CacheError(f"{path}: neither a cache's folder nor a zip ({error})") from None
-        self._entries: dict[str, tuple[int, int]] = {}
-        self._folders: dict[str, set[str]] = {}
-        for info in entries:
-            self._admit(info)
+        self._file = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
+        self._whole = _map(self._file)
+        self._entries = {e.name: e for e in zips.read_directory(self._whole, path)}
 
-    def _admit(self, info: zipfile.ZipInfo) -> None:
-        name = info.filename
-        if not safe_name(name) or name in self._entries or name in self._folders:
-            raise CacheError(f"{self.path}: entry {name!r:.80} leaves the cache or occurs twice")
-        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
-            raise CacheError(
-                f"{self.path}: {name} is compressed, so it cannot be mapped; "
-                "run `affcache unpack` on it first"
-            )
-        if info.header_offset + LOCAL_HEADER + info.file_size > len(self._whole):
-            raise CacheError(f"{self.path}: {name} is longer than the file that holds it")
-        self._entries[name] = (info.header_offset, info.file_size)
-        parts = name.split("/")
-        for depth in range(len(parts)):
-            self._folders.setdefault("/".join(parts[:depth]), set()).add(parts[depth])
+    @cached_property
+    def compressed(self) -> list[str]:
+        """Names of entries that are compressed."""
+        return [e.name for e in self._entries.values() if e.method != zips.STORED]
+
+    @cached_property
+    def _folders(self) -> dict[str, set[str]]:
+        folders: dict[str, set[str]] = {"": set()}
+        for name in self._entries:
+            folder, _, last = name.rpartition("/")
+            while folder not in folders:
+                folders[folder] = {last}
+                folder, _, last = folder.rpartition("/")
+            folders[folder].add(last)
+        return folders
 
     def files(self) -> list[str]:
         """Names of all entries, sorted."""
@@ -162,26 +180,78 @@ class ZipPlace:
         return name in self._entries
 
     def size(self, name: str) -> int:
-        """An entry's length in bytes."""
-        return self._entry(name)[1]
+        """An entry's length in bytes, as the directory says it."""
+        return self._entry(name).size
 
     def read(self, name: str) -> bytes:
         """A small entry's bytes."""
-        return bytes(self.map(name))
+        _refuse_large(self, name, self.size(name))
+        return b"".join(self.blocks(name))
+
+    def blocks(self, name: str, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
+        """An entry's bytes, block by block: as many as the directory says, or an error."""
+        entry = self._entry(name)
+        start = zips.data_start(self._whole, entry, self.path)
+        raw = self._raw(start, start + entry.packed, block_bytes)
+        return raw if entry.method == zips.STORED else self._inflated(entry, raw, block_bytes)
 
     def map(self, name: str) -> memoryview:
-        """An entry's bytes; they begin behind its local header, whose length only it knows."""
-        header, size = self._entry(name)
-        lengths = self._whole[header + 26 : header + LOCAL_HEADER]
-        start = header + LOCAL_HEADER + sum(memoryview(bytes(lengths)).cast("H"))
-        if bytes(self._whole[header : header + 4]) != b"PK\3\4" or start + size > len(self._whole):
-            raise CacheError(f"{self.path}: the entry {name} is damaged")
-        return self._whole[start : start + size]
+        """Refused unless the entry is stored (see `ZipPlace`)."""
+        raise CacheError(f"{self.path}: {name} cannot be mapped; run `affcache unpack` first")
 
-    def _entry(self, name: str) -> tuple[int, int]:
+    def _raw(self, start: int, stop: int, block_bytes: int) -> Iterator[bytes]:
+        while start < stop:
+            block = os.pread(self._file, min(block_bytes, stop - start), start)
+            if not block:
+                raise CacheError(f"{self.path}: was cut while it was read")
+            start += len(block)
+            yield block
+
+    def _inflated(
+        self, entry: zips.Entry, raw: Iterator[bytes], block_bytes: int
+    ) -> Iterator[bytes]:
+        inflater, left = zlib.decompressobj(-zlib.MAX_WBITS), entry.size
+        try:
+            while not inflater.eof:
+                piece = inflater.unconsumed_tail or next(raw, b"")
+                block = inflater.decompress(piece, min(block_bytes, left + 1))
+                left -= len(block)
+                if left < 0 or not (piece or block):
+                    break
+                if block:
+                    yield block
+        except zlib.error as error:
+            raise CacheError(f"{self.path}: {entry.name} is damaged ({error})") from None
+        if left or not inflater.eof or inflater.unused_data or next(raw, b""):
+            raise CacheError(f"{self.path}: {entry.name} is not as long as it says")
+
+    def _entry(self, name: str) -> zips.Entry:
         if name not in self._entries:
             raise CacheError(f"{self.path}/{name}: missing")
         return self._entries[name]
+
+
+class ZipPlace(PackedPlace):
+    """A cache packed into one zip without compression; one map serves every array."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        if self.compressed:
+            raise CacheError(
+                f"{path}: {self.compressed[0]} is compressed (cold storage), so it cannot be "
+                "mapped; run `affcache unpack` on it first"
+            )
+
+    def map(self, name: str) -> memoryview:
+        """An entry's bytes, a part of the one map."""
+        entry = self._entry(name)
+        start = zips.data_start(self._whole, entry, self.path)
+        return self._whole[start : start + entry.size]
+
+
+def _refuse_large(where: Place, name: str, size: int) -> None:
+    if size > LARGEST_METADATA:
+        raise CacheError(f"{where.path}/{name}: {size} bytes is too large for metadata")
 
 
 def _map(descriptor: int) -> memoryview:

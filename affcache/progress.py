@@ -17,6 +17,19 @@ if TYPE_CHECKING:
 QUIET_SECONDS = 10.0
 
 
+def readable_bytes(count: float) -> str:
+    """A number of bytes for people, in decimal units.
+
+    >>> readable_bytes(1_234_567)
+    '1.2 MB'
+    """
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if abs(count) < 1000:
+            return f"{count:.0f} bytes" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
 def say(line: str) -> None:
     """One line of news on stderr."""
     print(line, file=sys.stderr, flush=True)
@@ -32,7 +45,7 @@ class Progress:
     ----------
     label : what is being done
     total : how many units there will be; None if nobody knows
-    unit : the plural of what is counted
+    unit : the plural of what is counted; "bytes" are shown in kB, MB, GB
     """
 
     def __init__(self, label: str, total: int | None, unit: str) -> None:
@@ -72,20 +85,28 @@ class Progress:
         return self.done / max(time.monotonic() - self._began, 1e-9)
 
     def _tail(self) -> str:
-        return f"{self._rate():.1f} {self.unit}/s {self.note}".rstrip()
+        rate = f"{self._rate():.1f} {self.unit}"
+        if self.unit == "bytes":
+            rate = readable_bytes(self._rate())
+        return f"{rate}/s {self.note}".rstrip()
 
     def _line(self) -> str:
         if self.total is None:
-            return f"{self.label}: {self.done} {self.unit}, {self._tail()}"
+            return f"{self.label}: {self._count(self.done)}, {self._tail()}"
         left = (self.total - self.done) / max(self._rate(), 1e-9)
-        return (
-            f"{self.label}: {self.done}/{self.total} {self.unit}, {left:.0f} s left, {self._tail()}"
-        )
+        done = f"{self.done}/{self.total} {self.unit}"
+        if self.unit == "bytes":
+            done = f"{readable_bytes(self.done)} of {readable_bytes(self.total)}"
+        return f"{self.label}: {done}, {left:.0f} s left, {self._tail()}"
+
+    def _count(self, count: int) -> str:
+        return readable_bytes(count) if self.unit == "bytes" else f"{count} {self.unit}"
 
     def _start_bar(self) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
+            DownloadColumn,
             MofNCompleteColumn,
             Progress,
             TextColumn,
@@ -95,7 +116,7 @@ class Progress:
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
+            DownloadColumn() if self.unit == "bytes" else MofNCompleteColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
             console=Console(stderr=True),

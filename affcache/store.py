@@ -33,8 +33,10 @@ from affcache.arrays import (
 from affcache.errors import CacheError
 from affcache.places import FolderPlace, Place, place
 from affcache.schema import FORMAT_VERSION, LABEL_ARRAYS, PSEUDO_ARRAYS, ArraySpec, is_safe_id
+from affcache.seals import PRIVATE as PRIVATE
+from affcache.seals import SEAL, Sealed, consolidated, seal_document
 
-PRIVATE = ".affcache"
+_HEADER = {"dataset": str, "fingerprint": str, "fields": dict, "provenance": dict}
 
 
 def fingerprint(fields: Mapping[str, Any]) -> str:
@@ -109,7 +111,8 @@ class Cache:
         self.place = place(path)
         if not self.place.has(METADATA):
             raise CacheError(f"{self.path}: no cache here (make one with `affcache extract`)")
-        header = _attributes(self.place, "").get("affcache")
+        self.attributes = _attributes(self.place, "")
+        header = self.attributes.get("affcache")
         if not isinstance(header, dict):
             raise CacheError(f"{self.path}: a Zarr group, but not an affcache cache")
         if header.get("format_version") != FORMAT_VERSION:
@@ -117,12 +120,15 @@ class Cache:
                 f"{self.path}: format version {header.get('format_version')}, this program reads "
                 f"{FORMAT_VERSION}; update affcache"
             )
+        for name, kind in _HEADER.items():
+            if not isinstance(header.get(name, kind()), kind):
+                raise CacheError(f"{self.path}: {name} in its header is not {kind.__name__}")
         self.header: dict[str, Any] = header
 
     @property
     def fingerprint(self) -> str:
         """What the extraction was, as one hash; two caches may only be mixed if it is equal."""
-        return str(self.header["fingerprint"])
+        return str(self.header.get("fingerprint", ""))
 
     def video_ids(self) -> list[str]:
         """Published videos, sorted."""
@@ -210,7 +216,7 @@ def unsealed(cache: Path) -> Iterator[None]:
 def unseal(cache: Path) -> None:
     """Before a change: the seal steps aside, and so does the consolidated copy of the metadata."""
     with contextlib.suppress(FileNotFoundError):  # another writer may be the first to unseal
-        (cache / PRIVATE / "seal.json").replace(cache / PRIVATE / "previous-seal.json")
+        (cache / SEAL).replace(cache / PRIVATE / "previous-seal.json")
     document = read_json(cache / METADATA)
     if document.pop("consolidated_metadata", None) is not None:
         write_json(cache / METADATA, document)
@@ -224,19 +230,13 @@ def seal(cache: Path) -> None:
     """
     for debris in filter(is_debris, sealed_files(cache)):
         debris.unlink()
-    document = read_json(cache / METADATA)
-    document.pop("consolidated_metadata", None)
+    groups = [path for path in sealed_files(cache) if path.name == METADATA]
     members = {
         path.parent.relative_to(cache).as_posix(): read_json(path)
-        for path in sealed_files(cache)
-        if path.name == METADATA and path.parent != cache
+        for path in groups
+        if path.parent != cache
     }
-    document["consolidated_metadata"] = {
-        "kind": "inline",
-        "must_understand": False,
-        "metadata": members,
-    }
-    write_json(cache / METADATA, document)
+    write_json(cache / METADATA, consolidated(read_json(cache / METADATA), members))
     known = _previous_seal(cache)
     files = {}
     for path in sealed_files(cache):
@@ -247,8 +247,8 @@ def seal(cache: Path) -> None:
         size, digest, before = known.get(name, (-1, "", 0))
         if size != status.st_size or status.st_mtime_ns >= before:
             digest = sha256_of(path)
-        files[name] = {"bytes": status.st_size, "sha256": digest}
-    write_json(cache / PRIVATE / "seal.json", {"format_version": FORMAT_VERSION, "files": files})
+        files[name] = Sealed(status.st_size, digest)
+    write_json(cache / SEAL, seal_document(files))
     (cache / PRIVATE / "previous-seal.json").unlink(missing_ok=True)
 
 

@@ -1,0 +1,76 @@
+"""The seal: size and sha256 of every file of a cache, and the root's copy of all metadata.
+
+The documents are made and read here as pure functions; `affcache.store` writes them to a folder.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from affcache.arrays import Readable, read_object
+from affcache.errors import CacheError
+from affcache.schema import FORMAT_VERSION
+from affcache.zips import safe_name
+
+PRIVATE = ".affcache"
+SEAL = f"{PRIVATE}/seal.json"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Sealed(NamedTuple):
+    """What a seal says of one file: its length in bytes, and the sha256 of them as hex."""
+
+    size: int
+    sha256: str
+
+
+def seal_document(files: Mapping[str, Sealed]) -> dict[str, Any]:
+    """The seal's document; `arrays.json_bytes` spells it."""
+    listed = {name: {"bytes": size, "sha256": sha256} for name, (size, sha256) in files.items()}
+    return {"format_version": FORMAT_VERSION, "files": listed}
+
+
+def read_seal(where: Readable) -> dict[str, Sealed]:
+    """What a place's seal says of its files, sorted by name.
+
+    Raises
+    ------
+    CacheError
+        If there is no seal, it is not one, or it names what cannot lie inside a cache.
+    """
+    at = f"{where.path}/{SEAL}"
+    seal = read_object(where, SEAL)
+    listed = seal.get("files")
+    if not isinstance(listed, dict) or seal.get("format_version") != FORMAT_VERSION:
+        raise CacheError(f"{at}: is not a seal of format version {FORMAT_VERSION}")
+    found = {}
+    for name, entry in sorted(listed.items()):
+        sealed = _sealed(entry)
+        if sealed is None or not safe_name(name) or name.startswith(f"{PRIVATE}/"):
+            raise CacheError(f"{at}: what it says of {name!r:.80} is not the seal of a file")
+        found[name] = sealed
+    return found
+
+
+def _sealed(entry: object) -> Sealed | None:
+    if not isinstance(entry, dict):
+        return None
+    size, digest = entry.get("bytes"), entry.get("sha256")
+    whole = type(size) is int and size >= 0 and isinstance(digest, str)
+    return Sealed(size, digest) if whole and _SHA256.fullmatch(digest) else None
+
+
+def consolidated(
+    root: Mapping[str, Any], members: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The root's metadata with a copy of everybody's, so that one read opens the whole.
+
+    Parameters
+    ----------
+    root : the root group's metadata, with or without such a copy
+    members : path below the root -> metadata, of every other group and array
+    """
+    copy = {"kind": "inline", "must_understand": False, "metadata": dict(members)}
+    return {**root, "consolidated_metadata": copy}
