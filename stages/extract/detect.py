@@ -89,7 +89,8 @@ class Detector:
             return [NO_FACES] * len(images)
         scale = np.array([width / small.shape[2], height / small.shape[1]], np.float32)
         planes = small.permute(0, 3, 1, 2).float().contiguous().permute(0, 2, 3, 1)
-        return [faces for part in planes.split(self._at_once) for faces in self._run(part, scale)]
+        parts = [planes[i : i + self._at_once] for i in range(0, len(planes), self._at_once)]
+        return [faces for part in parts for faces in self._run(part, scale)]
 
     def _run(self, small: Tensor, scale: np.ndarray) -> list[Faces]:
         boxes, scores, points = self._mtcnn.detect(small, landmarks=True)

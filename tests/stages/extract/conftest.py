@@ -36,6 +36,6 @@ def contents(cache: Path) -> dict[str, bytes]:
     return {
         f"{video.id}/{folder.name}": np.ascontiguousarray(video.array(folder.name)).tobytes()
         for video in Cache(cache).videos()
-        for folder in sorted(video.folder.iterdir())
+        for folder in sorted((cache / "videos" / video.id).iterdir())
         if folder.is_dir()
     }
