@@ -162,7 +162,8 @@ def write_labels(
 ) -> None:
     """Replace a video's annotations; features are not touched."""
     ensure_group(cache / "labels", {})
-    _replace_group(cache, f"labels/{video_id}", LABEL_ARRAYS, arrays, attributes)
+    with _replacing(cache, f"labels/{video_id}") as folder:
+        _write_arrays(folder, LABEL_ARRAYS, arrays, attributes, f"labels of {video_id}")
 
 
 def write_pseudo(
@@ -171,13 +172,14 @@ def write_pseudo(
     provenance: Mapping[str, Any],
     rows: Mapping[str, Mapping[str, np.ndarray]],
 ) -> None:
-    """Replace a set of pseudo-labels: video id -> task -> rows, one per frame."""
+    """Replace a set of pseudo-labels as a whole: video id -> task -> rows, one per frame."""
     if not is_safe_id(name) or name == "backbone":
         raise CacheError(f"{name!r} cannot name a set of pseudo-labels")
     ensure_group(cache / "pseudo", {})
-    write_group(cache / "pseudo" / name, provenance)
-    for video_id, arrays in rows.items():
-        _replace_group(cache, f"pseudo/{name}/{video_id}", PSEUDO_ARRAYS, arrays, {})
+    with _replacing(cache, f"pseudo/{name}") as folder:
+        write_group(folder, provenance)
+        for video_id, arrays in rows.items():
+            _write_arrays(folder / video_id, PSEUDO_ARRAYS, arrays, {}, f"pseudo of {video_id}")
 
 
 def write_group(folder: Path, attributes: Mapping[str, Any]) -> None:
@@ -290,24 +292,29 @@ def ensure_group(folder: Path, attributes: Mapping[str, Any]) -> None:
         write_group(folder, attributes)
 
 
-def _replace_group(
-    cache: Path,
-    group: str,
-    specs: Mapping[str, ArraySpec],
-    arrays: Mapping[str, np.ndarray],
-    attributes: Mapping[str, Any],
-) -> None:
-    partial = cache / PRIVATE / "partial"
-    fresh = partial / f"{group.replace('/', '+')}.{os.getpid()}"
-    stale = partial / f"{fresh.name}.old"
+@contextlib.contextmanager
+def _replacing(cache: Path, group: str) -> Iterator[Path]:
+    """A folder to write a group's successor into; leaving without an error swaps the two."""
+    fresh = cache / PRIVATE / "partial" / f"{group.replace('/', '+')}.{os.getpid()}"
+    stale = fresh.with_name(f"{fresh.name}.old")
     for leftover in (fresh, stale):
         shutil.rmtree(leftover, ignore_errors=True)
-    write_group(fresh, attributes)
-    for name, rows in arrays.items():
-        write_array(fresh / name, specs[name], rows, group)
+    yield fresh
     target = cache / group
     if target.exists():
         target.rename(stale)
     fresh.rename(target)
     sync_folder(target.parent)
     shutil.rmtree(stale, ignore_errors=True)
+
+
+def _write_arrays(
+    folder: Path,
+    specs: Mapping[str, ArraySpec],
+    arrays: Mapping[str, np.ndarray],
+    attributes: Mapping[str, Any],
+    where: str,
+) -> None:
+    write_group(folder, attributes)
+    for name, rows in arrays.items():
+        write_array(folder / name, specs[name], rows, where)
