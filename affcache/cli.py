@@ -32,6 +32,10 @@ COMMANDS: dict[str, Entry] = {
     "label": Entry("affcache.commands.label:label", "Write annotations beside the features."),
     "readout": Entry("affcache.commands.readout:readout", "Fit pseudo-labels by ridge regression."),
     "verify": Entry("affcache.commands.verify:verify", "Check a cache to the byte."),
+    "export": Entry("affcache.commands.exchange:export", "Write a cache as one HDF5 file."),
+    "import": Entry(
+        "affcache.commands.exchange:import_", "A cache from HDF5, or others' features."
+    ),
     "train": Entry("stages.train.command:train", "Stage two: train a temporal head from a cache."),
     "evaluate": Entry("stages.train.command:evaluate", "Score a trained run beside pseudo-labels."),
     "predict": Entry("stages.train.command:predict", "Predict per frame on a video or a cache."),

@@ -29,6 +29,10 @@ class StorageError(CacheError):
     """The disk refuses what is written: it is full, read-only or has a limit."""
 
 
+class RemoteError(AffcacheError):
+    """A folder behind a URL that cannot be reached, or refuses or garbles what is moved."""
+
+
 class VideoError(AffcacheError):
     """A video that cannot be decoded or does not fit what is known about it."""
 
@@ -43,3 +47,7 @@ class RunError(AffcacheError):
 
 class SimulationError(AffcacheError):
     """A simulation that cannot be made as asked, or would mix with another one."""
+
+
+class ForeignError(AffcacheError):
+    """Features or labels of others that cannot be read, or are not what the spec says they are."""
