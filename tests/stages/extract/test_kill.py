@@ -45,8 +45,10 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
 }
 
 
-@pytest.mark.parametrize("signal_name", ["SIGKILL", "SIGINT"])
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    ("moment", "signal_name"),
+    [*((moment, "SIGKILL") for moment in MOMENTS), ("amid the first video", "SIGINT")],
+)
 def test_a_run_that_is_stopped_and_restarted_gives_the_same_cache(
     moment: str,
     signal_name: str,
