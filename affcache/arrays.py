@@ -161,14 +161,17 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_object(where: Readable, name: str) -> dict[str, Any]:
     """A JSON object from a file of a place, or an error that names the file."""
+    return parsed_object(where.read(name), f"{where.path}/{name}")
+
+
+def parsed_object(data: bytes, at: str) -> dict[str, Any]:
+    """A JSON object from its bytes, or an error that says where they lie."""
     try:
-        document = json.loads(where.read(name))
+        document = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise CacheError(f"{where.path}/{name}: not readable as JSON ({error})") from None
+        raise CacheError(f"{at}: not readable as JSON ({error})") from None
     if not isinstance(document, dict):
-        raise CacheError(
-            f"{where.path}/{name}: holds {type(document).__name__}, expected an object"
-        )
+        raise CacheError(f"{at}: holds {type(document).__name__}, expected an object")
     return document
 
 

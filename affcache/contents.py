@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from affcache import notes
 from affcache.arrays import METADATA, group_document, is_debris, json_bytes
 from affcache.errors import CacheError
 from affcache.places import Place
 from affcache.progress import Progress, say
-from affcache.seals import PRIVATE, SEAL, Sealed, consolidated, read_seal, seal_document
+from affcache.seals import PRIVATE, SEAL, Sealed, consolidated, seal_document
 from affcache.selection import EVERYTHING, Selection, check_names, is_kept, selected_videos
 from affcache.store import Cache
 
@@ -109,8 +110,8 @@ def contents(cache: Cache, selection: Selection = EVERYTHING) -> Contents:
     CacheError
         If the seal is not readable, or the selection names what is not there.
     """
-    sealed = cache.place.has(SEAL)
-    listed = read_seal(cache.place) if sealed else _hash(cache.place)
+    sealed = notes.read(cache.place)
+    listed = dict(sorted(sealed.items())) if sealed is not None else _hash(cache.place)
     if METADATA not in listed:
         raise CacheError(f"{cache.path}: its seal does not list {METADATA}; run `affcache verify`")
     check_names(selection, listed, cache.path)
@@ -120,7 +121,7 @@ def contents(cache: Cache, selection: Selection = EVERYTHING) -> Contents:
         for name, entry in listed.items()
         if selection == EVERYTHING or is_kept(name, videos, selection)
     }
-    if sealed and selection == EVERYTHING:
+    if sealed is not None and selection == EVERYTHING:
         return assembled(files, None)
     return assembled(files, root_of(cache, selection))
 

@@ -121,6 +121,24 @@ def create(
     CacheError
         If there is a cache of another fingerprint; the message says which fields differ.
     """
+    header = {
+        "format_version": FORMAT_VERSION,
+        "dataset": dataset,
+        "fingerprint": fingerprint(fields),
+        "fields": dict(fields),
+        "provenance": dict(provenance),
+    }
+    establish(path, header)
+
+
+def establish(path: Path, header: Mapping[str, Any]) -> None:
+    """Make an empty cache with a given header, or check that the one there has the same fields.
+
+    Raises
+    ------
+    CacheError
+        As for `create`.
+    """
     if path.exists() and not path.is_dir():
         raise CacheError(f"{path}: is a file; a cache is a folder")
     path.mkdir(parents=True, exist_ok=True)
@@ -128,17 +146,10 @@ def create(
     (private / "partial").mkdir(parents=True, exist_ok=True)
     with _locked(private / "lock"):
         if (path / METADATA).exists():
-            _check_same(Cache(path), fields)
+            check_same(Cache(path).header, header, path)
             return
         if any(e.name != PRIVATE and not is_debris(e) for e in path.iterdir()):
             raise CacheError(f"{path}: not empty and not a cache; choose another folder")
-        header = {
-            "format_version": FORMAT_VERSION,
-            "dataset": dataset,
-            "fingerprint": fingerprint(fields),
-            "fields": dict(fields),
-            "provenance": dict(provenance),
-        }
         write_group(path, {"affcache": header})
 
 
@@ -190,17 +201,29 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _check_same(cache: Cache, fields: Mapping[str, Any]) -> None:
-    if cache.fingerprint == fingerprint(fields):
+def check_same(there: Mapping[str, Any], now: Mapping[str, Any], at: object) -> None:
+    """Refuse to mix two headers of caches that were extracted in different ways.
+
+    Parameters
+    ----------
+    there, now : the header of a cache, and of what is to come into it
+    at : what the message calls the cache
+
+    Raises
+    ------
+    CacheError
+        If their fingerprints differ; the message says which fields do.
+    """
+    if there.get("fingerprint") == now.get("fingerprint"):
         return
-    old, new = _flat(cache.header.get("fields", {})), _flat(fields)
+    old, new = _flat(there.get("fields", {})), _flat(now.get("fields", {}))
     differing = [
         f"{key}: {old.get(key, 'absent')} there, {new.get(key, 'absent')} now"
         for key in sorted(old.keys() | new.keys())
         if old.get(key) != new.get(key)
     ]
     raise CacheError(
-        f"{cache.path}: was extracted in another way ({'; '.join(differing)}); "
+        f"{at}: was extracted in another way ({'; '.join(differing)}); "
         "choose another --out or the same settings"
     )
 

@@ -16,6 +16,7 @@ from affcache.zips import safe_name
 
 PRIVATE = ".affcache"
 SEAL = f"{PRIVATE}/seal.json"
+NOTES = f"{PRIVATE}/seals"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -40,8 +41,11 @@ def read_seal(where: Readable) -> dict[str, Sealed]:
     CacheError
         If there is no seal, it is not one, or it names what cannot lie inside a cache.
     """
-    at = f"{where.path}/{SEAL}"
-    seal = read_object(where, SEAL)
+    return sealed_in(read_object(where, SEAL), f"{where.path}/{SEAL}")
+
+
+def sealed_in(seal: Mapping[str, Any], at: str) -> dict[str, Sealed]:
+    """What a seal's document says, sorted by name; an error names the document."""
     listed = seal.get("files")
     if not isinstance(listed, dict) or seal.get("format_version") != FORMAT_VERSION:
         raise CacheError(f"{at}: is not a seal of format version {FORMAT_VERSION}")
@@ -58,8 +62,9 @@ def _sealed(entry: object) -> Sealed | None:
     if not isinstance(entry, dict):
         return None
     size, digest = entry.get("bytes"), entry.get("sha256")
-    whole = type(size) is int and size >= 0 and isinstance(digest, str)
-    return Sealed(size, digest) if whole and _SHA256.fullmatch(digest) else None
+    if type(size) is not int or size < 0 or not isinstance(digest, str):
+        return None
+    return Sealed(size, digest) if _SHA256.fullmatch(digest) else None
 
 
 def consolidated(

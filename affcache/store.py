@@ -33,9 +33,10 @@ from affcache.arrays import (
 from affcache.errors import CacheError
 from affcache.places import FolderPlace, Place, place
 from affcache.schema import FORMAT_VERSION, LABEL_ARRAYS, PSEUDO_ARRAYS, ArraySpec, is_safe_id
+from affcache.seals import NOTES, SEAL, Sealed, consolidated, seal_document, sealed_in
 from affcache.seals import PRIVATE as PRIVATE
-from affcache.seals import SEAL, Sealed, consolidated, seal_document
 
+PREVIOUS, PREVIOUS_NOTES = f"{PRIVATE}/previous-seal.json", f"{PRIVATE}/previous-seals"
 _HEADER = {"dataset": str, "fingerprint": str, "fields": dict, "provenance": dict}
 
 
@@ -112,18 +113,7 @@ class Cache:
         if not self.place.has(METADATA):
             raise CacheError(f"{self.path}: no cache here (make one with `affcache extract`)")
         self.attributes = _attributes(self.place, "")
-        header = self.attributes.get("affcache")
-        if not isinstance(header, dict):
-            raise CacheError(f"{self.path}: a Zarr group, but not an affcache cache")
-        if header.get("format_version") != FORMAT_VERSION:
-            raise CacheError(
-                f"{self.path}: format version {header.get('format_version')}, this program reads "
-                f"{FORMAT_VERSION}; update affcache"
-            )
-        for name, kind in _HEADER.items():
-            if not isinstance(header.get(name, kind()), kind):
-                raise CacheError(f"{self.path}: {name} in its header is not {kind.__name__}")
-        self.header: dict[str, Any] = header
+        self.header = header_in(self.attributes, self.path)
 
     @property
     def fingerprint(self) -> str:
@@ -155,6 +145,28 @@ class Cache:
     def _groups(self, folder: str) -> list[str]:
         names = self.place.members(folder)
         return [name for name in names if self.place.has(f"{folder}/{name}/{METADATA}")]
+
+
+def header_in(attributes: Mapping[str, Any], at: object) -> dict[str, Any]:
+    """The cache's header among the root group's attributes.
+
+    Raises
+    ------
+    CacheError
+        If there is none, or one of a newer format or with entries of other types.
+    """
+    header = attributes.get("affcache")
+    if not isinstance(header, dict):
+        raise CacheError(f"{at}: a Zarr group, but not an affcache cache")
+    if header.get("format_version") != FORMAT_VERSION:
+        raise CacheError(
+            f"{at}: format version {header.get('format_version')!r:.40}, this program reads "
+            f"{FORMAT_VERSION}; update affcache"
+        )
+    for name, kind in _HEADER.items():
+        if not isinstance(header.get(name, kind()), kind):
+            raise CacheError(f"{at}: {name} in its header is not {kind.__name__}")
+    return header
 
 
 def write_labels(
@@ -218,7 +230,12 @@ def unsealed(cache: Path) -> Iterator[None]:
 def unseal(cache: Path) -> None:
     """Before a change: the seal steps aside, and so does the consolidated copy of the metadata."""
     with contextlib.suppress(FileNotFoundError):  # another writer may be the first to unseal
-        (cache / SEAL).replace(cache / PRIVATE / "previous-seal.json")
+        (cache / SEAL).replace(cache / PREVIOUS)
+    for note in _notes(cache):
+        aside = cache / PREVIOUS_NOTES / note.relative_to(cache / NOTES)
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            note.replace(aside)
     document = read_json(cache / METADATA)
     if document.pop("consolidated_metadata", None) is not None:
         write_json(cache / METADATA, document)
@@ -251,7 +268,11 @@ def seal(cache: Path) -> None:
             digest = sha256_of(path)
         files[name] = Sealed(status.st_size, digest)
     write_json(cache / SEAL, seal_document(files))
-    (cache / PRIVATE / "previous-seal.json").unlink(missing_ok=True)
+    for note in _notes(cache):  # of groups that others added meanwhile
+        if sealed_in(read_json(note), str(note)).items() <= files.items():
+            note.unlink(missing_ok=True)
+    (cache / PREVIOUS).unlink(missing_ok=True)
+    shutil.rmtree(cache / PREVIOUS_NOTES, ignore_errors=True)
 
 
 def sha256_of(path: Path) -> str:
@@ -261,15 +282,20 @@ def sha256_of(path: Path) -> str:
 
 
 def _previous_seal(cache: Path) -> dict[str, tuple[int, str, int]]:
-    path = cache / PRIVATE / "previous-seal.json"
-    if not path.exists():
-        return {}
-    before = path.stat().st_mtime_ns
-    return {
-        name: (entry["bytes"], entry["sha256"], before)
-        for name, entry in read_json(path)["files"].items()
-        if name.startswith("videos/")
-    }
+    """Size, sha256 and time of sealing of the videos' files, where a file was sealed before."""
+    seals = [cache / PREVIOUS] if (cache / PREVIOUS).exists() else []
+    known = {}
+    for path in [*seals, *(cache / PREVIOUS_NOTES).rglob("*.json")]:
+        before = path.stat().st_mtime_ns
+        for name, entry in sealed_in(read_json(path), str(path)).items():
+            if name.startswith("videos/"):
+                known[name] = (entry.size, entry.sha256, before)
+    return known
+
+
+def _notes(cache: Path) -> list[Path]:
+    """The seals of single groups that lie beside the seal of the whole (`affcache.notes`)."""
+    return sorted((cache / NOTES).rglob("*.json"))
 
 
 def sealed_files(cache: Path) -> list[Path]:

@@ -9,7 +9,6 @@ and nothing is trusted before its size is known.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -20,7 +19,8 @@ from typing import Any
 import google_crc32c
 import numpy as np
 
-from affcache.arrays import CRC_BYTES, METADATA, chunk_key, map_array, read_object
+from affcache import notes
+from affcache.arrays import CRC_BYTES, METADATA, chunk_key, json_bytes, map_array, read_object
 from affcache.errors import CacheError
 from affcache.places import Place
 from affcache.progress import Progress
@@ -34,6 +34,7 @@ from affcache.schema import (
     ArraySpec,
     is_safe_id,
 )
+from affcache.seals import SEAL
 from affcache.store import (
     PRIVATE,
     Cache,
@@ -43,7 +44,6 @@ from affcache.store import (
 )
 
 BLOCK_BYTES = 1 << 20
-SEAL = f"{PRIVATE}/seal.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,17 +127,16 @@ def _depth(where: str) -> int:
 
 
 def _against_seal(where: Place, *, quick: bool) -> Iterator[Fault]:
-    if not where.has(SEAL):
-        yield Fault(kind="unsealed", where=SEAL, detail="there is no seal")
-        return
     try:
-        seal = read_object(where, SEAL)
-        files = {str(k): (int(v["bytes"]), str(v["sha256"])) for k, v in seal["files"].items()}
-        canonical = json.dumps(seal, indent=1, sort_keys=True).encode() == where.read(SEAL)
-    except (CacheError, KeyError, TypeError, ValueError, AttributeError) as error:
+        files = notes.read(where)
+        edited = where.has(SEAL) and json_bytes(read_object(where, SEAL)) != where.read(SEAL)
+    except CacheError as error:
         yield Fault(kind="seal", where=SEAL, detail=f"not readable: {error}")
         return
-    if not canonical:
+    if files is None:
+        yield Fault(kind="unsealed", where=SEAL, detail="there is no seal")
+        return
+    if edited:
         yield Fault(kind="seal", where=SEAL, detail="was edited")
     present = {name for name in where.files() if not name.startswith(f"{PRIVATE}/")}
     for name in sorted(files.keys() | present):
