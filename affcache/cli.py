@@ -32,6 +32,7 @@ COMMANDS: dict[str, Entry] = {
     "label": Entry("affcache.commands.label:label", "Write annotations beside the features."),
     "readout": Entry("affcache.commands.readout:readout", "Fit pseudo-labels by ridge regression."),
     "verify": Entry("affcache.commands.verify:verify", "Check a cache to the byte."),
+    "derive": Entry("affcache.commands.derive:derive", "Pool, reduce, standardise features."),
     "export": Entry("affcache.commands.exchange:export", "Write a cache as one HDF5 file."),
     "import": Entry(
         "affcache.commands.exchange:import_", "A cache from HDF5, or others' features."
