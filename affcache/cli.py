@@ -32,7 +32,15 @@ COMMANDS: dict[str, Entry] = {
     "label": Entry("affcache.commands.label:label", "Write annotations beside the features."),
     "readout": Entry("affcache.commands.readout:readout", "Fit pseudo-labels by ridge regression."),
     "verify": Entry("affcache.commands.verify:verify", "Check a cache to the byte."),
+    "ls": Entry("affcache.commands.summary:ls", "List the videos of a cache."),
+    "info": Entry("affcache.commands.summary:info", "Say what a cache is, holds and covers."),
+    "pack": Entry("affcache.commands.copies:pack", "Write a cache, or a part, as one file."),
+    "unpack": Entry("affcache.commands.copies:unpack", "Write a packed cache as a folder."),
+    "subset": Entry("affcache.commands.copies:subset", "Write a part of a cache as a cache."),
+    "merge": Entry("affcache.commands.copies:merge", "Write several caches as one."),
     "derive": Entry("affcache.commands.derive:derive", "Pool, reduce, standardise features."),
+    "push": Entry("affcache.commands.share:push", "Send a cache to a folder, S3, GCS or SFTP."),
+    "pull": Entry("affcache.commands.share:pull", "Fetch a cache from a folder, S3, GCS or SFTP."),
     "export": Entry("affcache.commands.exchange:export", "Write a cache as one HDF5 file."),
     "import": Entry(
         "affcache.commands.exchange:import_", "A cache from HDF5, or others' features."

@@ -163,6 +163,11 @@ def group_of(name: str) -> str | None:
     return "/".join(group)
 
 
+def is_folder(group: str) -> bool:
+    """Whether a group only holds other groups: `videos`, `labels`, `pseudo`, `pseudo/<name>`."""
+    return group in FOLDERS or (group.startswith("pseudo/") and group.count("/") == 1)
+
+
 def digest(files: Files) -> str:
     """What a group holds, as one short hash: equal digests mean equal bytes."""
     return hashlib.sha256(document(files)).hexdigest()[:DIGEST_CHARACTERS]

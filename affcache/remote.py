@@ -1,0 +1,381 @@
+"""A folder behind a URL: small documents read and written, large files moved and checked.
+
+Everything that can fail in passing is tried again on a new connection, a little later each time.
+A file is shown under its name only when it is whole: object stores do that by themselves, elsewhere
+it is written under `.affcache/arriving/` and renamed when what arrived has been read back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import fsspec
+from fsspec.utils import get_protocol
+
+from affcache.connection import Connection, Patience, WrongBytesError, one_line
+from affcache.drivers import driver, stored_md5
+from affcache.errors import CacheError, RemoteError, StorageError
+from affcache.seals import PRIVATE, Sealed
+
+BLOCK_BYTES = 4 << 20
+LARGEST_DOCUMENT = 1 << 27
+ARRIVING = f"{PRIVATE}/arriving"
+STALE_SECONDS = 86_400.0
+Blocks = Callable[[], Iterable[bytes]]
+Moved = Callable[[int], None]
+
+
+class Remote:
+    """A folder behind a URL, used by several threads.
+
+    Parameters
+    ----------
+    root : the folder's path as the driver wants it
+    connection : gives the filesystem
+    """
+
+    def __init__(self, root: str, connection: Connection) -> None:
+        self.root, self.connection, self.driver = root, connection, connection.driver
+        self._kinds: dict[str, dict[str, str]] = {}
+        self._made: set[str] = set()
+
+    @property
+    def path(self) -> str:
+        """What messages call it."""
+        return self.connection.path
+
+    def stop(self) -> None:
+        """Let every thread that moves something give up."""
+        self.connection.stopped.set()
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+
+        def act(filesystem: Any) -> bool:
+            try:
+                return bool(filesystem.info(self._at(name))["type"] != "directory")
+            except FileNotFoundError:
+                return False
+
+        return self.connection.attempt(name, act)
+
+    def members(self, folder: str) -> list[str]:
+        """What lies directly in a folder, sorted; empty if there is none."""
+        return sorted(self._list(folder))
+
+    def files(self, folder: str) -> dict[str, int]:
+        """Name -> bytes of every file below a folder.
+
+        Raises
+        ------
+        RemoteError
+            If there is a link: a cache holds its own files, and nothing is written through one.
+        """
+        if self.driver.objects:
+            return self.connection.attempt(
+                folder, lambda filesystem: self._find(filesystem, folder)
+            )
+        found: dict[str, int] = {}
+        for name, info in self._list(folder).items():
+            inside = f"{folder}/{name}".lstrip("/")
+            if info["type"] == "directory":
+                found |= self.files(inside)
+            else:
+                found[inside] = int(info.get("size") or 0)
+        return found
+
+    def read(self, name: str) -> bytes:
+        """A small file's bytes."""
+
+        def act(filesystem: Any) -> bytes:
+            data = b""
+            for block in self._blocks(filesystem, name):
+                data += block
+                if len(data) > LARGEST_DOCUMENT:
+                    raise RemoteError(f"{self.path}/{name}: is too large for metadata")
+            return data
+
+        return self.connection.attempt(name, act)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put a small file there, or replace it."""
+        entry = Sealed(len(data), hashlib.sha256(data).hexdigest())
+        self.send(name, entry, lambda: [data], lambda count: None)
+
+    def send(self, name: str, entry: Sealed, blocks: Blocks, moved: Moved) -> None:
+        """Put a file there and make sure that it arrived.
+
+        Parameters
+        ----------
+        entry : what the file must be
+        blocks : gives its bytes, from the beginning each time it is called
+        moved : is told how many bytes went, and how many of them did so in vain (negative)
+
+        Raises
+        ------
+        CacheError
+            If the bytes that were to be sent are not what `entry` says.
+        RemoteError
+            If it cannot be put there, or does not arrive as it was sent.
+        """
+
+        def act(filesystem: Any) -> None:
+            arriving = name if self.driver.objects else f"{ARRIVING}/{uuid.uuid4().hex}"
+            for path in {arriving, name}:
+                self._make_folder(filesystem, path.rpartition("/")[0])
+            with _counted(moved) as count:
+                with filesystem.open(self._at(arriving), "wb", **self.driver.opening) as file:
+                    for block in self.connection.unless_stopped(blocks()):
+                        file.write(block)
+                        count(len(block))
+                self._check(filesystem, arriving, name, entry, blocks)
+                if arriving != name:
+                    filesystem.mv(self._at(arriving), self._at(name))
+
+        self.connection.attempt(name, act)
+
+    def holds(self, name: str, entry: Sealed, blocks: Blocks) -> bool:
+        """Whether a file there already is what it must be; its bytes are not sent for that."""
+
+        def act(filesystem: Any) -> bool:
+            try:
+                self._check(filesystem, name, name, entry, blocks)
+            except (WrongBytesError, FileNotFoundError):
+                return False
+            return True
+
+        return self.connection.attempt(name, act)
+
+    def fetch(self, name: str, entry: Sealed, path: Path, moved: Moved) -> None:
+        """Get a file and show it under its path when it is whole, checked and on the disk.
+
+        Raises
+        ------
+        RemoteError
+            If it cannot be had, or is not what `entry` says.
+        StorageError
+            If this disk refuses it.
+        """
+        part = path.with_name(f"{path.name}.part")
+
+        def act(filesystem: Any) -> None:
+            found = hashlib.sha256()
+            with _counted(moved) as count, part.open("wb") as file:
+                for block in self._blocks(filesystem, name, limit=entry.size):
+                    with _own_disk(part):
+                        file.write(block)
+                    found.update(block)
+                    count(len(block))
+                self._compare(name, entry, file.tell(), found.hexdigest())
+                with _own_disk(part):
+                    file.flush()
+                    os.fsync(file.fileno())
+            part.replace(path)
+
+        self.connection.attempt(name, act)
+
+    def remove(self, name: str) -> None:
+        """Take a file away; it is no fault if there is none."""
+
+        def act(filesystem: Any) -> None:
+            with contextlib.suppress(FileNotFoundError):
+                filesystem.rm_file(self._at(name))
+
+        self.connection.attempt(name, act)
+
+    def sweep(self) -> None:
+        """Remove what a push that died long ago left half sent."""
+        for name, info in self._list(ARRIVING).items():
+            changed = info.get("mtime")
+            since = changed.timestamp() if isinstance(changed, datetime) else changed
+            if isinstance(since, int | float) and time.time() - since > STALE_SECONDS:
+                self.remove(f"{ARRIVING}/{name}")
+
+    def _at(self, name: str) -> str:
+        return f"{self.root}/{name}".rstrip("/")
+
+    def _list(self, folder: str) -> dict[str, Mapping[str, Any]]:
+        def act(filesystem: Any) -> list[Mapping[str, Any]]:
+            try:
+                return list(filesystem.ls(self._at(folder), detail=True))
+            except FileNotFoundError:
+                return []
+
+        found = {}
+        for info in self.connection.attempt(folder, act):
+            name = str(info["name"]).rstrip("/").rpartition("/")[2]
+            if info.get("islink") or info["type"] == "link":
+                raise RemoteError(
+                    f"{self.path}/{folder}: {name!r:.80} is a link; a cache holds its own files"
+                )
+            found[name] = info
+        if not self.driver.objects:
+            self._kinds[folder] = {name: str(info["type"]) for name, info in found.items()}
+        return found
+
+    def _find(self, folder: str, filesystem: Any) -> dict[str, int]:
+        there = filesystem.find(self._at(folder), detail=True)
+        head = f"{self._at('')}/"
+        return {
+            path.removeprefix(head): int(info.get("size") or 0)
+            for path, info in there.items()
+            if path.startswith(head)
+        }
+
+    def _make_folder(self, filesystem: Any, folder: str) -> None:
+        """Make a folder and those above it, none of them through a link."""
+        if self.driver.objects or folder in self._made:
+            return
+        if not folder:
+            filesystem.makedirs(self._at(""), exist_ok=True)
+        else:
+            above, _, name = folder.rpartition("/")
+            self._make_folder(filesystem, above)
+            if above not in self._kinds:
+                self._list(above)
+            if self._kinds[above].get(name) != "directory":
+                self._make_one(filesystem, folder)
+                self._kinds.setdefault(folder, {})
+        self._made.add(folder)
+
+    def _make_one(self, filesystem: Any, folder: str) -> None:
+        try:
+            filesystem.mkdir(self._at(folder), create_parents=False)
+        except self.driver.failures:
+            # Somebody else may have been faster; servers do not agree on how they say so.
+            if filesystem.info(self._at(folder))["type"] != "directory":
+                raise
+
+    def _check(self, filesystem: Any, there: str, name: str, entry: Sealed, blocks: Blocks) -> None:
+        """Hold what lies there against what it must be, by the store's own hash if it has one."""
+        stored = stored_md5(filesystem.info(self._at(there))) if self.driver.objects else None
+        if stored is not None:
+            sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+            for block in self.connection.unless_stopped(blocks()):
+                sha256.update(block)
+                md5.update(block)
+            if md5.hexdigest() == stored and sha256.hexdigest() == entry.sha256:
+                return
+        found, size = hashlib.sha256(), 0
+        for block in self._blocks(filesystem, there, limit=entry.size):
+            found.update(block)
+            size += len(block)
+        if (size, found.hexdigest()) != entry:
+            self._blame(name, entry, blocks)
+            self._compare(name, entry, size, found.hexdigest())
+
+    def _blame(self, name: str, entry: Sealed, blocks: Blocks) -> None:
+        """If what was sent was wrong already, sending it again does not help."""
+        found, size = hashlib.sha256(), 0
+        for block in blocks():
+            found.update(block)
+            size += len(block)
+        if (size, found.hexdigest()) != entry:
+            raise CacheError(
+                f"{name}: is not what this cache's seal says; run `affcache verify`, and extract "
+                "or fetch it again"
+            )
+
+    def _compare(self, name: str, entry: Sealed, size: int, sha256: str) -> None:
+        if (size, sha256) != entry:
+            raise WrongBytesError(
+                f"{self.path}/{name}: {size} bytes with sha256 {sha256:.12} arrived, sealed are "
+                f"{entry.size} with {entry.sha256:.12}"
+            )
+
+    def _blocks(self, filesystem: Any, name: str, limit: int | None = None) -> Iterator[bytes]:
+        """A file's bytes; of one that is longer than `limit`, a single byte beyond."""
+        left = limit
+        with filesystem.open(self._at(name), "rb", **self.driver.opening) as file:
+            while block := file.read(BLOCK_BYTES if left is None else min(BLOCK_BYTES, left + 1)):
+                yield from self.connection.unless_stopped([bytes(block)])
+                if left is not None:
+                    left -= len(block)
+                    if left < 0:
+                        return
+
+
+def remote(
+    url: str, options: Mapping[str, Any] | None = None, *, patience: Patience | None = None
+) -> Remote:
+    """The folder behind a URL; nothing is connected before it is needed.
+
+    Parameters
+    ----------
+    url : a path, or file://, s3://, gs://, sftp:// or any other that fsspec knows
+    options : for the driver (an endpoint, a profile, a key file), as fsspec's own documentation of
+        each filesystem has them
+
+    Raises
+    ------
+    RemoteError
+        If the driver is not installed or nobody knows such URLs.
+    """
+    protocol = get_protocol(url)
+    row = driver(protocol)
+    shown = _without_password(url)
+    try:
+        kind = fsspec.get_filesystem_class(protocol)
+        from_url = {} if protocol in ("file", "local") else kind._get_kwargs_from_urls(url)
+        root = str(kind._strip_protocol(url)).rstrip("/")
+    except (ValueError, ImportError) as error:
+        raise RemoteError(f"{shown}: no such kind of URL ({one_line(error)})") from None
+    if not root:
+        raise RemoteError(f"{shown}: name a folder, such as {shown.rstrip('/')}/sewa.zarr")
+    wanted = {**row.options, **from_url, **(options or {})}
+
+    def connect() -> Any:
+        try:
+            return kind(**wanted, skip_instance_cache=True)
+        except (TypeError, ValueError) as error:
+            raise RemoteError(f"{shown}: {one_line(error)}; is an --option wrong?") from error
+
+    connection = Connection(
+        path=shown, connect=connect, driver=row, patience=patience or Patience()
+    )
+    return Remote(root, connection)
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url.rstrip("/")
+    return url.replace(f":{parts.password}@", "@", 1).rstrip("/")
+
+
+@contextlib.contextmanager
+def _counted(moved: Moved) -> Iterator[Moved]:
+    """Pass on counts, and take them back if what they count was in vain."""
+    total = 0
+
+    def count(number: int) -> None:
+        nonlocal total
+        total += number
+        moved(number)
+
+    try:
+        yield count
+    except BaseException:
+        moved(-total)
+        raise
+
+
+@contextlib.contextmanager
+def _own_disk(path: Path) -> Iterator[None]:
+    """This disk's refusal is not the other side's."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{path}: cannot write ({error.strerror}); what arrived is intact, make room and run "
+            "the same command again"
+        ) from error
