@@ -16,17 +16,23 @@ def show(title: str, rows: Sequence[Mapping[str, Any]], *, as_json: bool = False
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=Text(title), title_justify="left", header_style="bold")
     for key in rows[0] if rows else ():
         numeric = all(isinstance(row[key], int | float | None) for row in rows)
         table.add_column(key, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
+        table.add_row(*(Text(_cell(value)) for value in row.values()))
     Console(width=None).print(table)
 
 
 def _cell(value: object) -> str:
+    """A value as text; what came from a stranger's file cannot steer the terminal."""
     if value is None:
         return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return "".join(
+        c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in str(value)
+    )
