@@ -28,6 +28,7 @@ CRC_BYTES = 4
 _CODECS = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
 DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "float16", "float32", "float64")
 MOST_DIMENSIONS = 8
+SMALL_DOCUMENT = 1 << 20
 
 
 class Readable(Protocol):
@@ -165,7 +166,12 @@ def read_object(where: Readable, name: str) -> dict[str, Any]:
 
 
 def parsed_object(data: bytes, at: str) -> dict[str, Any]:
-    """A JSON object from its bytes, or an error that says where they lie."""
+    """A JSON object from its bytes, or an error that says where they lie.
+
+    Refused unread are bytes that would fill far more memory than they are themselves.
+    """
+    if len(data) > SMALL_DOCUMENT and data.count(b"[") + data.count(b"{") > len(data) // 16:
+        raise CacheError(f"{at}: {len(data)} bytes of little but brackets are no metadata")
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:

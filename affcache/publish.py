@@ -216,16 +216,26 @@ def check_same(there: Mapping[str, Any], now: Mapping[str, Any], at: object) -> 
     """
     if there.get("fingerprint") == now.get("fingerprint"):
         return
-    old, new = _flat(there.get("fields", {})), _flat(now.get("fields", {}))
     differing = [
-        f"{key}: {old.get(key, 'absent')} there, {new.get(key, 'absent')} now"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
+        f"{key}: {old} there, {new} now"
+        for key, old, new in differing_fields(there.get("fields", {}), now.get("fields", {}))
     ]
     raise CacheError(
         f"{at}: was extracted in another way ({'; '.join(differing)}); "
         "choose another --out or the same settings"
     )
+
+
+def differing_fields(
+    one: Mapping[str, Any], other: Mapping[str, Any]
+) -> list[tuple[str, Any, Any]]:
+    """In what two extractions differ: (dotted key, value in one, value in the other), sorted."""
+    old, new = _flat(one), _flat(other)
+    return [
+        (key, old.get(key, "absent"), new.get(key, "absent"))
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
 
 
 def _flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
