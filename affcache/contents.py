@@ -8,20 +8,20 @@ file is refused by name and never made.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from affcache import notes
-from affcache.arrays import METADATA, group_document, is_debris, json_bytes
+from affcache.arrays import METADATA, group_document, is_debris, json_bytes, parsed_object
 from affcache.errors import CacheError
 from affcache.places import Place
 from affcache.progress import Progress, say
-from affcache.seals import PRIVATE, SEAL, Sealed, consolidated, seal_document
+from affcache.seals import NOTES, PRIVATE, SEAL, Sealed, consolidated, seal_document
 from affcache.selection import EVERYTHING, Selection, check_names, is_kept, selected_videos
 from affcache.store import Cache
+from affcache.zips import safe_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +96,17 @@ class Contents:
         """A small file's bytes, checked."""
         return b"".join(self.blocks(name))
 
+    def document(self, name: str) -> dict[str, Any]:
+        """The metadata of a group or an array, checked."""
+        return parsed_object(self.read(name), name)
+
+    def attributes(self, name: str) -> dict[str, Any]:
+        """The attributes of a group or an array, checked."""
+        attributes = self.document(name).get("attributes", {})
+        if not isinstance(attributes, dict):
+            raise CacheError(f"{name}: attributes are not an object")
+        return attributes
+
 
 def contents(cache: Cache, selection: Selection = EVERYTHING) -> Contents:
     """A cache as it lies there, or a part of it.
@@ -126,6 +137,21 @@ def contents(cache: Cache, selection: Selection = EVERYTHING) -> Contents:
     return assembled(files, root_of(cache, selection))
 
 
+def listed_files(cache: Cache) -> dict[str, Sealed] | None:
+    """What the seal says of every file, sorted by name; None if there is no seal.
+
+    Raises
+    ------
+    CacheError
+        If it is not readable or names what cannot lie inside a cache.
+    """
+    found = notes.read(cache.place)
+    for name in found or ():
+        if not safe_name(name) or name.startswith(f"{PRIVATE}/"):
+            raise CacheError(f"{cache.path}: its seal names {name!r:.80}, which no cache holds")
+    return None if found is None else dict(sorted(found.items()))
+
+
 def assembled(files: Mapping[str, File], root: Mapping[str, Any] | None) -> Contents:
     """Contents with a seal, and with the root's metadata made anew where a root is given.
 
@@ -138,7 +164,7 @@ def assembled(files: Mapping[str, File], root: Mapping[str, Any] | None) -> Cont
     if root is not None:
         files.pop(METADATA, None)
         members = {
-            name.removesuffix(f"/{METADATA}"): _metadata(Contents(files=files), name)
+            name.removesuffix(f"/{METADATA}"): Contents(files=files).document(name)
             for name in files
             if name.endswith(f"/{METADATA}")
         }
@@ -159,14 +185,9 @@ def root_of(cache: Cache, selection: Selection = EVERYTHING) -> dict[str, Any]:
     return group_document(cache.attributes | {"affcache": header})
 
 
-def _metadata(files: Contents, name: str) -> dict[str, Any]:
-    try:
-        document = json.loads(files.read(name))
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise CacheError(f"{name}: is not the metadata of a group or an array")
-    return document
+def _is_whole(where: Place) -> bool:
+    """Whether one seal covers everything, so that the root has the metadata of all."""
+    return where.has(SEAL) and not where.members(NOTES)
 
 
 def _hash(where: Place) -> dict[str, Sealed]:

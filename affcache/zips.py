@@ -118,10 +118,16 @@ def data_start(data: memoryview, entry: Entry, path: Path) -> int:
     return start
 
 
-def local_header(entry: Entry, *, alignment: int = 1) -> bytes:
-    """The bytes before an entry's data, padded so that the data begin at a multiple."""
+def local_header(entry: Entry, *, alignment: int = 1, large: bool | None = None) -> bytes:
+    """The bytes before an entry's data, padded so that the data begin at a multiple.
+
+    Parameters
+    ----------
+    large : whether to use zip64 fields; by default where they are needed
+    """
     name = entry.name.encode()
-    large = max(entry.size, entry.packed) >= LARGEST_FIELD
+    if large is None:
+        large = max(entry.size, entry.packed) >= LARGEST_FIELD
     extra = struct.pack("<2H2Q", _ZIP64, 16, entry.size, entry.packed) if large else b""
     room = -(entry.offset + _LOCAL.size + len(name) + len(extra)) % alignment
     if room:

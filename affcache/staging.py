@@ -1,0 +1,146 @@
+"""What appears whole or not at all: written beside its place, forced to disk, then renamed.
+
+What is being written lies beside the target as `.<name>.partial`, locked by its writer: a dead
+one's is taken over by the next, a living one's is left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from affcache.errors import CacheError, StorageError
+
+
+@contextlib.contextmanager
+def staged_file(target: Path, *, replace: bool = False) -> Iterator[int]:
+    """A descriptor to write a new file through; it becomes the target when the block ends well.
+
+    Raises
+    ------
+    CacheError
+        If the target is there (and `replace` is not said) or another process writes it now.
+    """
+    if not replace or target.is_dir():
+        refuse_existing(target)
+    partial = _partial(target)
+    with _locked(partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, target) as descriptor:
+        try:
+            os.ftruncate(descriptor, 0)
+            yield descriptor
+            with storing(target):
+                os.fsync(descriptor)
+                partial.replace(target)
+                _sync_folder(target.parent)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def staged_folder(target: Path) -> Iterator[Path]:
+    """An empty folder to fill; it becomes the target when the block ends well.
+
+    Raises
+    ------
+    CacheError
+        If the target is there (unless as an empty folder) or another process writes it now.
+    """
+    refuse_existing(target)
+    partial = _partial(target)
+    with storing(target):
+        partial.mkdir(exist_ok=True)
+    with _locked(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, target) as descriptor:
+        try:
+            _empty(partial)
+            yield partial
+            with storing(target):
+                _sync_all(descriptor)
+                partial.rename(target)
+                _sync_folder(target.parent)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+
+@contextlib.contextmanager
+def storing(target: Path) -> Iterator[None]:
+    """Turn what the disk refuses into one line; nothing that was there before is touched."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{target}: cannot write ({error.strerror}); nothing was changed, make room or choose "
+            "another place and run the same command again"
+        ) from error
+
+
+def refuse_existing(target: Path) -> None:
+    """Refuse a target that is there already, an empty folder excepted."""
+    if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
+        raise CacheError(f"{target}: is there already; choose another name or move it away")
+    if not target.parent.is_dir():
+        raise CacheError(f"{target}: there is no folder {target.parent}; make it first")
+
+
+def write_at(descriptor: int, data: bytes, offset: int) -> None:
+    """Write all of the data at an offset."""
+    left = memoryview(data)
+    while left:
+        written = os.pwrite(descriptor, left, offset)
+        left, offset = left[written:], offset + written
+
+
+def _partial(target: Path) -> Path:
+    return target.with_name(f".{target.name}.partial")
+
+
+@contextlib.contextmanager
+def _locked(partial: Path, flags: int, target: Path) -> Iterator[int]:
+    """Open and lock; the kernel drops the lock with its owner."""
+    with storing(target):
+        descriptor = os.open(partial, flags | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            same = os.path.lexists(partial) and os.path.samestat(
+                os.fstat(descriptor), partial.lstat()
+            )
+        except BlockingIOError:
+            same = False
+        if not same:  # held by somebody, or published by somebody in between
+            raise CacheError(f"{target}: is being written by another process")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _empty(folder: Path) -> None:
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_all(descriptor: int) -> None:
+    """Force a whole file system to disk: one wait instead of one for each of thousands of files."""
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if syncfs is None:
+        os.sync()
+    elif syncfs(descriptor):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

@@ -1,0 +1,38 @@
+"""A few threads for work that hashes, reads and writes: all of that runs beside Python's lock."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+MOST_THREADS = 8
+
+
+def threads() -> int:
+    """As many as this process may use processors, within reason."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(there or 1, MOST_THREADS)
+
+
+def spread(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """`map`, but a few at a time; results come in order, and the first error ends it all."""
+    waiting = iter(items)
+    with ThreadPoolExecutor(threads()) as pool:
+        running: deque[Future[R]] = deque()
+        try:
+            for item in islice(waiting, 4 * threads()):
+                running.append(pool.submit(work, item))
+            while running:
+                done = running.popleft().result()
+                for item in islice(waiting, 1):
+                    running.append(pool.submit(work, item))
+                yield done
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
