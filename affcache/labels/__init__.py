@@ -7,16 +7,13 @@ units in the order of `affcache.schema`, -1 where there is none.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
 
     from affcache.labels.annotation import Annotation
-    from affcache.labels.beside import annotate
     from affcache.manifest import Row
-
-__all__ = ["READERS", "annotate", "read"]
 
 READERS: dict[str, str] = {
     "affwild2": "affcache.labels.affwild2:read",
@@ -43,11 +40,3 @@ def read(label_format: str, row: Row, time: np.ndarray, scale: float = 1.0) -> A
     module, name = READERS[label_format].split(":")
     annotation: Annotation = getattr(importlib.import_module(module), name)(row, time, scale)
     return annotation
-
-
-def __getattr__(name: str) -> Any:
-    if name == "annotate":
-        from affcache.labels.beside import annotate
-
-        return annotate
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

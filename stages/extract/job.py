@@ -60,7 +60,7 @@ class Outcome:
     Attributes
     ----------
     id : the video's name
-    status : "done", "skipped" or "failed"
+    status : "done", "skipped", "failed", or "halted" if the disk is full and the run must end
     reason : one line, for what is not done
     frames, faces : rows written, and those with a face
     seconds : time spent in each of PARTS, in the processes that did it

@@ -19,8 +19,10 @@ from typing import Any
 import av
 import torch
 
-from affcache import __version__, labels, manifest, publish, store
-from affcache.errors import AffcacheError, VideoError
+from affcache import __version__, manifest, publish, store
+from affcache.errors import AffcacheError, StorageError, VideoError
+from affcache.labels.beside import Report, annotate
+from affcache.labels.report import say_differences
 from affcache.progress import Progress, say
 from affcache.schema import FORMAT_VERSION, is_safe_id
 from stages.extract import crop, detect, reader, track
@@ -47,7 +49,7 @@ class Result:
     """A finished run: outcomes in the order of the jobs, the labels' report, seconds of wall."""
 
     outcomes: tuple[Outcome, ...]
-    labelled: tuple[Any, ...]
+    labelled: tuple[Report, ...]
     seconds: float
 
 
@@ -110,6 +112,8 @@ def extract(
     ------
     AffcacheError
         If the run cannot start: unusable weights, an absent device, a cache of another fingerprint.
+    StorageError
+        If the disk is full; what is published by then stays, and the run can be repeated.
     """
     began = time.perf_counter()
     jobs = [replace(job, face=face) if face else job for job in source.jobs[:limit]]
@@ -117,13 +121,9 @@ def extract(
     count = workers or _default_workers(settings.device)
     count = max(1, min(count, len(jobs)))
     publish.create(out, source.name, settings.fields, _provenance())
-    try:
+    with store.unsealed(out):
         outcomes = _extract_all(jobs, settings, count)
         labelled = _label(source, out, outcomes)
-    finally:
-        # Also after an error in a label file: what was extracted is whole.
-        say(f"sealing {out}")
-        store.seal(out)
     return Result(outcomes=outcomes, labelled=tuple(labelled), seconds=time.perf_counter() - began)
 
 
@@ -209,6 +209,8 @@ def _extract_all(jobs: Sequence[Job], settings: Settings, workers: int) -> tuple
     with Progress("extracting", total=_count(left), unit="frames") as progress:
 
         def finish(outcome: Outcome) -> None:
+            if outcome.status == "halted":
+                raise StorageError(outcome.reason)
             found[outcome.id] = outcome
             if outcome.status == "failed":
                 say(f"failed: {outcome.reason}")
@@ -255,9 +257,11 @@ def _count(jobs: Sequence[Job]) -> int | None:
     return total
 
 
-def _label(source: Source, out: Path, outcomes: Sequence[Outcome]) -> list[Any]:
+def _label(source: Source, out: Path, outcomes: Sequence[Outcome]) -> list[Report]:
     rows = [row for row in source.rows if row.annotations]
     if source.described is None or not rows:
         return []
     there = {outcome.id for outcome in outcomes}
-    return list(labels.annotate(out, source.described, [row for row in rows if row.id in there]))
+    reports = annotate(out, source.described, [row for row in rows if row.id in there])
+    say_differences(reports)
+    return reports

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from affcache.labels.report import summary as labels_summary
 from affcache.table import show
 from stages.extract.job import PARTS
 from stages.extract.pipeline import Result
@@ -60,5 +61,7 @@ def print_result(result: Result, out: str, *, as_json: bool) -> None:
         return
     show(f"Extracted to {out}", [summary(result)])
     show("Speed", rates(result))
+    if result.labelled:
+        show("Labels", labels_summary(result.labelled))
     if failed:
         show("Failed; the next run tries them again", failed)

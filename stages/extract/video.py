@@ -6,6 +6,7 @@ neither. A video is whole and public, or not there.
 
 from __future__ import annotations
 
+import errno
 import shutil
 import time
 from collections import deque
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from affcache import publish
 from affcache.arrays import METADATA, read_json
-from affcache.errors import AffcacheError, VideoError
+from affcache.errors import AffcacheError, StorageError, VideoError
 from affcache.schema import VIDEO_ARRAYS
 from affcache.store import sha256_of
 from stages.extract.backbones import Backbone, backbone_class
@@ -32,6 +33,7 @@ from stages.extract.reader import check_file
 from stages.extract.track import Track, step
 
 BATCHES_IN_FLIGHT = 4
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 class Models:
@@ -60,6 +62,8 @@ def extract_video(job: Job, settings: Settings, models: Models, tell: Tell) -> O
     try:
         return _extract(job, settings, models, tell)
     except (AffcacheError, OSError) as error:
+        if isinstance(error, StorageError) or getattr(error, "errno", None) in FULL:
+            return Outcome(id=job.id, status="halted", reason=str(error))
         reason = " ".join(str(error).split())
         publish.quarantine(settings.cache, job.id, job.source, reason)
         return Outcome(id=job.id, status="failed", reason=reason)

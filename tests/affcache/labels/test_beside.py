@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affcache import labels, manifest
+from affcache import manifest
 from affcache.errors import LabelError
+from affcache.labels.beside import annotate
 from affcache.publish import create
 from affcache.store import Cache, seal
 from tests.affcache.test_cli import run
@@ -59,7 +60,7 @@ def test_labels_lie_beside_the_features_with_subject_split_and_rule(
     cache: Path, tree: Tree
 ) -> None:
     described = manifest.load("affwild2")
-    labels.annotate(cache, described, manifest.resolve(described, tree.root))
+    annotate(cache, described, manifest.resolve(described, tree.root))
     for video in Cache(cache).videos():
         for task in ("va", "expr", "au"):
             expected = tree.truth.get(video.id, {}).get(task)
@@ -83,7 +84,7 @@ def test_the_resampling_rule_is_stored_with_the_labels(tmp_path: Path) -> None:
     tree = sewa_tree(tmp_path / "data", frames=FRAMES)
     cache = cache_of(tmp_path / "s.zarr", "sewa", tree)
     described = manifest.load("sewa")
-    labels.annotate(cache, described, manifest.resolve(described, tree.root))
+    annotate(cache, described, manifest.resolve(described, tree.root))
     rule = Cache(cache).video("Train_DE_01").label_attributes["rule"]
     assert "linear interpolation of the 10 Hz samples" in rule
 
@@ -140,7 +141,7 @@ def test_a_mistake_in_two_files_is_said_of_both_and_nothing_is_written(
         path.write_text("valence,arousal\n0.1,0.2\n0.1,3.5\n")
     described = manifest.load("affwild2")
     with pytest.raises(LabelError) as error:
-        labels.annotate(cache, described, manifest.resolve(described, tree.root))
+        annotate(cache, described, manifest.resolve(described, tree.root))
     for name in ("1-30-1280x720", "video10_1"):
         assert f"{name}.txt, line 3: arousal 3.5 is outside [-1, 1]" in str(error.value)
     before = files(cache, ".")
@@ -165,7 +166,7 @@ def test_another_split_replaces_the_labels(cache: Path, tree: Tree) -> None:
         name = tree.root / "annotations/VA_Set" / folder / "video10_1.txt"
         if folder == "Validation_Set":
             (tree.root / "annotations/VA_Set/Train_Set/video10_1.txt").rename(name)
-        labels.annotate(cache, described, manifest.resolve(described, tree.root))
+        annotate(cache, described, manifest.resolve(described, tree.root))
     split = Cache(cache).video("video10_1").label_attributes["split"]
     assert split == {"va": "validation", "expr": "test", "au": "test"}
 

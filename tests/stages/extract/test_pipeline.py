@@ -1,13 +1,14 @@
 """Stage one end to end on real clips and on what is wrong with others."""
 
+import resource
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from affcache.errors import AffcacheError, CacheError, VideoError
-from affcache.publish import claim
+from affcache.errors import AffcacheError, CacheError, StorageError, VideoError
+from affcache.publish import VideoWriter, claim
 from affcache.schema import EXPRESSIONS, VIDEO_ARRAYS
 from affcache.store import Cache, sha256_of
 from affcache.verify import verify
@@ -202,3 +203,28 @@ def test_bare_videos_need_names_of_their_own(names: list[str], message: str) -> 
 def test_a_device_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(AffcacheError, match="device 'abacus' is not available here; there is"):
         extract(from_files([tmp_path / "a.mp4"]), tmp_path / "x.zarr", device="abacus")
+
+
+def test_a_full_disk_ends_the_run_in_one_line_and_keeps_what_is_published(
+    short_clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [short_clips[0], film(tmp_path / "long.mp4", 400), film(tmp_path / "next.mp4", 5)]
+    out = tmp_path / "x.zarr"
+    append = VideoWriter.append
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill_up(self: VideoWriter, arrays: dict[str, np.ndarray]) -> None:
+        if self.rows > 100:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+        append(self, arrays)
+
+    monkeypatch.setattr(VideoWriter, "append", fill_up)
+    with pytest.raises(StorageError, match=r"features: cannot write \(File too large\)") as full:
+        run(paths, out)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    monkeypatch.undo()
+    assert "\n" not in str(full.value)
+    assert Cache(out).video_ids() == ["single_face"]
+    assert not list((out / ".affcache").glob("failed/*"))
+    assert [o.status for o in run(paths, out).outcomes] == ["skipped", "done", "done"]
+    assert verify(out) == []
