@@ -2,14 +2,15 @@
 
 OpenFace's FeatureExtraction writes `frame, face_id, timestamp, confidence, success, gaze_0_x, ...`:
 blanks around names and fields do not count here, so the columns are called what its manual calls
-them. A double quote at a field's begin quotes it. UTF-8, with or without a byte order mark.
+them. A double quote at a field's begin quotes it. An empty line is an empty field: in a file of one
+column a value that is missing, in others a mistake. UTF-8, with or without a byte order mark.
 """
 
 from __future__ import annotations
 
 import csv
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from affcache.errors import ForeignError
@@ -32,7 +33,7 @@ def read(path: Path, wanted: Wanted) -> Iterator[Block]:
             reader = csv.reader(
                 file, delimiter=wanted.delimiter, skipinitialspace=True, strict=True
             )
-            rows = ((reader.line_num, row) for row in reader if row)
+            rows = _rows((reader.line_num, row) for row in reader)
             first = next(rows, None)
             if first is None:
                 raise ForeignError(f"{path}: is empty")
@@ -46,6 +47,20 @@ def read(path: Path, wanted: Wanted) -> Iterator[Block]:
         raise ForeignError(f"{path}, line {reader.line_num}: {error}") from None
     except UnicodeDecodeError as error:
         raise ForeignError(f"{path}: cannot be read as text ({error})") from None
+
+
+def _rows(lines: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
+    """Rows; an empty line is an empty field, except before the header and behind the last row."""
+    empty: list[int] = []
+    began = False
+    for line, row in lines:
+        if not row:
+            empty.append(line)
+            continue
+        if began:
+            yield from ((number, [""]) for number in empty)
+        empty, began = [], True
+        yield line, row
 
 
 def looks_like_openface(path: Path) -> bool:

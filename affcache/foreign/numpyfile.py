@@ -13,22 +13,32 @@ from affcache.errors import ForeignError
 from affcache.foreign.arrays import blocks
 from affcache.foreign.rows import Block, Wanted
 
+BEGINNINGS = {"npz": b"PK", "npy": b"\x93NUMPY"}
+
 
 def read_npz(path: Path, wanted: Wanted) -> Iterator[Block]:
     """The rows of the arrays of an NPZ file."""
-    with _clear(path), np.load(path, allow_pickle=False) as file:
-        if isinstance(file, np.ndarray):
-            raise ForeignError(f"{path}: is one array; say format = 'npy'")
-        yield from blocks(file.files, file.__getitem__, wanted, path)
+    _check_kind(path, "npz")
+    with _clear(path), path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        yield from blocks(arrays.files, arrays.__getitem__, wanted, path)
 
 
 def read_npy(path: Path, wanted: Wanted) -> Iterator[Block]:
     """The rows of the one array of an NPY file."""
+    _check_kind(path, "npy")
     with _clear(path):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-        if not isinstance(array, np.ndarray):
-            raise ForeignError(f"{path}: holds several arrays; say format = 'npz'")
         yield from blocks(["data"], lambda _: array, wanted, path)
+
+
+def _check_kind(path: Path, wanted: str) -> None:
+    with path.open("rb") as file:
+        beginning = file.read(8)
+    for kind, magic in BEGINNINGS.items():
+        if kind != wanted and beginning.startswith(magic):
+            raise ForeignError(f"{path}: is an {kind.upper()} file; say format = {kind!r}")
+    if not beginning.startswith(BEGINNINGS[wanted]):
+        raise ForeignError(f"{path}: not readable as NumPy's arrays (no {wanted.upper()} file)")
 
 
 @contextmanager

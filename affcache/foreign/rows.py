@@ -110,7 +110,7 @@ def text_blocks(
     chosen = tuple(names[i] for i in features)
     size = max(1, BLOCK_BYTES // (8 * max(len(features), 1) + 80 * max(len(singles), 1)))
     lines: list[int] = []
-    numbers: list[list[float]] = []
+    numbers: list[np.ndarray] = []
     texts: list[list[str]] = []
 
     def block() -> Block:
@@ -182,8 +182,8 @@ def as_numbers(values: np.ndarray, what: str, path: Path, lines: np.ndarray) -> 
     )
 
 
-def _numbers(fields: list[str], names: Sequence[str], path: Path, line: int) -> list[float]:
+def _numbers(fields: list[str], names: Sequence[str], path: Path, line: int) -> np.ndarray:
     try:
-        return list(map(float, fields))
+        return np.array(list(map(float, fields)))
     except ValueError:
-        return [number(f, n, path, line) for f, n in zip(fields, names, strict=True)]
+        return np.array([number(f, n, path, line) for f, n in zip(fields, names, strict=True)])
