@@ -12,7 +12,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -127,6 +127,19 @@ def map_array(where: Place, name: str) -> np.ndarray:
     if have != want:
         raise CacheError(f"{at}: holds {have} bytes of data, its metadata says {want}")
     return np.frombuffer(data, dtype, math.prod(shape)).reshape(shape)
+
+
+def read_rows(where: Place, name: str) -> Iterator[np.ndarray]:
+    """The array's rows, some thousands at a time, read and not mapped: memory stays flat."""
+    shape, dtype = _layout(read_object(where, f"{name}/{METADATA}"), f"{where.path}/{name}")
+    row = math.prod(shape[1:]) * dtype.itemsize
+    left, held = shape[0] * row, b""
+    for block in where.blocks(f"{name}/{chunk_key(len(shape))}") if row else ():
+        held += block[:left]
+        left -= min(len(block), left)
+        whole = len(held) // row
+        yield np.frombuffer(held, dtype, whole * row // dtype.itemsize).reshape(whole, *shape[1:])
+        held = held[whole * row :]
 
 
 def chunk_key(dims: int) -> str:

@@ -15,7 +15,7 @@ from affcache import zips
 from affcache.contents import Contents, File
 from affcache.progress import Progress
 from affcache.staging import staged_file, storing, write_at
-from affcache.threads import spread
+from affcache.threads import spread_files
 from affcache.zips import DEFLATED, STORED, Entry
 
 LEVEL = 6  # deflate's own default: higher levels gain under one per cent on float16 features
@@ -47,7 +47,7 @@ def write_pack(
         if compress:
             entries = list(writer.deflated())
         else:
-            entries = list(spread(writer.store, layout(contents.files)))
+            entries = list(spread_files(writer.store, layout(contents.files), lambda e: e.size))
         writer.finish(entries)
 
 

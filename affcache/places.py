@@ -149,7 +149,8 @@ class PackedPlace:
         self._file = os.open(path, os.O_RDONLY)
         weakref.finalize(self, os.close, self._file)
         self._whole = _map(self._file)
-        self._entries = {e.name: e for e in zips.read_directory(self._whole, path)}
+        length = len(self._whole)
+        self._entries = {e.name: e for e in zips.read_directory(self._read, length, path)}
 
     @cached_property
     def compressed(self) -> list[str]:
@@ -191,13 +192,16 @@ class PackedPlace:
     def blocks(self, name: str, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
         """An entry's bytes, block by block: as many as the directory says, or an error."""
         entry = self._entry(name)
-        start = zips.data_start(self._whole, entry, self.path)
+        start = zips.data_start(self._read, entry, self.path)
         raw = self._raw(start, start + entry.packed, block_bytes)
         return raw if entry.method == zips.STORED else self._inflated(entry, raw, block_bytes)
 
     def map(self, name: str) -> memoryview:
         """Refused unless the entry is stored (see `ZipPlace`)."""
         raise CacheError(f"{self.path}: {name} cannot be mapped; run `affcache unpack` first")
+
+    def _read(self, start: int, stop: int) -> bytes:
+        return b"".join(self._raw(start, stop, BLOCK_BYTES))
 
     def _raw(self, start: int, stop: int, block_bytes: int) -> Iterator[bytes]:
         while start < stop:
@@ -245,7 +249,7 @@ class ZipPlace(PackedPlace):
     def map(self, name: str) -> memoryview:
         """An entry's bytes, a part of the one map."""
         entry = self._entry(name)
-        start = zips.data_start(self._whole, entry, self.path)
+        start = zips.data_start(self._read, entry, self.path)
         return self._whole[start : start + entry.size]
 
 

@@ -13,12 +13,34 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MOST_THREADS = 8
+BATCH_BYTES, BATCH_FILES = 1 << 22, 64
 
 
 def threads() -> int:
     """As many as this process may use processors, within reason."""
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(there or 1, MOST_THREADS)
+
+
+def spread_files(
+    work: Callable[[T], R], items: Iterable[T], size: Callable[[T], int]
+) -> Iterator[R]:
+    """`spread` for files of very different sizes: small ones go to a thread by the dozen."""
+    for done in spread(lambda batch: [work(item) for item in batch], _batches(items, size)):
+        yield from done
+
+
+def _batches(items: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
+    batch: list[T] = []
+    held = 0
+    for item in items:
+        batch.append(item)
+        held += size(item)
+        if held >= BATCH_BYTES or len(batch) >= BATCH_FILES:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
 
 
 def spread(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:

@@ -15,7 +15,7 @@ from affcache.progress import Progress, readable_bytes
 from affcache.seals import PRIVATE, SEAL, read_seal
 from affcache.staging import refuse_existing, staged_folder, storing, write_at
 from affcache.store import Cache
-from affcache.threads import spread
+from affcache.threads import spread_files
 
 # What a seal and a root's metadata may hold of each file, generously; more is a bomb.
 SEAL_BYTES_A_FILE = 512
@@ -53,7 +53,10 @@ def write_folder(contents: Contents, target: Path) -> None:
         with storing(target):
             for parent in sorted({name.rpartition("/")[0] for name in contents.files}):
                 (folder / parent).mkdir(parents=True, exist_ok=True)
-        for _ in spread(lambda name: _write(contents, name, folder, count), contents.files):
+        sizes = {name: file.size for name, file in contents.files.items()}
+        for _ in spread_files(
+            lambda name: _write(contents, name, folder, count), sizes, sizes.__getitem__
+        ):
             pass
         Cache(folder)
 

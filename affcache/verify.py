@@ -8,19 +8,19 @@ and nothing is trusted before its size is known.
 
 from __future__ import annotations
 
-import hashlib
 import os
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import numpy as np
 
 from affcache import notes
-from affcache.arrays import CRC_BYTES, METADATA, chunk_key, json_bytes, map_array, read_object
+from affcache.arrays import METADATA, chunk_key, json_bytes, map_array, read_object, read_rows
+from affcache.digests import Digest, digests, size_of
 from affcache.errors import CacheError
 from affcache.places import Place
 from affcache.progress import Progress
@@ -42,8 +42,9 @@ from affcache.store import (
     fingerprint,
     unseal,
 )
+from affcache.threads import spread
 
-BLOCK_BYTES = 1 << 20
+FLOAT16_INFINITY = 0x7C00
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,15 +85,15 @@ def verify(path: Path, *, quick: bool = False) -> list[Fault]:
         If there is no cache, or one of another format.
     """
     cache = Cache(path)
-    faults = [*_against_seal(cache.place, quick=quick)]
+    names = [name for name in cache.place.files() if not name.startswith(f"{PRIVATE}/")]
+    read = {} if quick else _read(cache.place, names)
+    faults = [*_against_seal(cache.place, names, read)]
     header = cache.header
     if fingerprint(header.get("fields", {})) != header.get("fingerprint"):
         faults.append(Fault(kind="fingerprint", where=METADATA, detail="not that of its fields"))
-    videos = cache.videos()
-    with Progress("verifying", len(videos), "videos") as progress:
-        for video in videos:
-            faults += _video(cache, video, quick=quick)
-            progress.advance(note=video.id)
+    beside = _beside(cache)
+    for found in spread(lambda video: list(_video(cache, video, beside, read)), cache.videos()):
+        faults += found
     return sorted(faults, key=lambda fault: (fault.video, fault.array, fault.where, fault.kind))
 
 
@@ -126,7 +127,19 @@ def _depth(where: str) -> int:
     return {"videos": 1, "labels": 1, "pseudo": 2}.get(where.split("/")[0], -1)
 
 
-def _against_seal(where: Place, *, quick: bool) -> Iterator[Fault]:
+def _read(where: Place, names: list[str]) -> dict[str, Digest]:
+    """Every file's digest, with progress."""
+    lock = threading.Lock()
+    with Progress("verifying", sum(size_of(where, name) for name in names), "bytes") as progress:
+
+        def count(read: int) -> None:
+            with lock:
+                progress.advance(read)
+
+        return digests(where, names, count)
+
+
+def _against_seal(where: Place, names: list[str], read: Mapping[str, Digest]) -> Iterator[Fault]:
     try:
         files = notes.read(where)
         edited = where.has(SEAL) and json_bytes(read_object(where, SEAL)) != where.read(SEAL)
@@ -138,25 +151,28 @@ def _against_seal(where: Place, *, quick: bool) -> Iterator[Fault]:
         return
     if edited:
         yield Fault(kind="seal", where=SEAL, detail="was edited")
-    present = {name for name in where.files() if not name.startswith(f"{PRIVATE}/")}
+    present = set(names)
     for name in sorted(files.keys() | present):
         if name not in present:
             yield _file_fault("missing", name, "is in the seal, but not in the cache")
         elif name not in files:
             yield _file_fault("unlisted", name, "is in the cache, but not in the seal")
         else:
-            yield from _file(where, name, *files[name], quick=quick)
+            yield from _file(where, name, *files[name], read.get(name))
 
 
-def _file(where: Place, name: str, size: int, digest: str, *, quick: bool) -> Iterator[Fault]:
+def _file(where: Place, name: str, size: int, sha256: str, read: Digest | None) -> Iterator[Fault]:
     try:
         have = where.size(name)
-        if have != size:
-            yield _file_fault("size", name, f"{have} bytes, sealed with {size}")
-        elif not quick and (found := hashlib.sha256(where.map(name)).hexdigest()) != digest:
-            yield _file_fault("bytes", name, f"sha256 {found:.12}, sealed {digest:.12}")
     except (CacheError, OSError) as error:
         yield _file_fault("link", name, str(error))
+        return
+    if have != size:
+        yield _file_fault("size", name, f"{have} bytes, sealed with {size}")
+    elif read is not None and read.trouble:
+        yield _file_fault("bytes", name, read.trouble)
+    elif read is not None and read.sha256 != sha256:
+        yield _file_fault("bytes", name, f"sha256 {read.sha256:.12}, sealed {sha256:.12}")
 
 
 def _file_fault(kind: str, name: str, detail: str) -> Fault:
@@ -170,7 +186,12 @@ def _file_fault(kind: str, name: str, detail: str) -> Fault:
     )
 
 
-def _video(cache: Cache, video: Video, *, quick: bool) -> Iterator[Fault]:
+def _video(
+    cache: Cache,
+    video: Video,
+    groups: list[tuple[str, dict[str, ArraySpec]]],
+    read: Mapping[str, Digest],
+) -> Iterator[Fault]:
     """Faults of one video: its own arrays, and everything that lies beside it under its id."""
     name = f"videos/{video.id}"
     if not is_safe_id(video.id):
@@ -182,7 +203,7 @@ def _video(cache: Cache, video: Video, *, quick: bool) -> Iterator[Fault]:
         if mine.get("fingerprint") != want:
             detail = "its fingerprint is not that of the cache, its face and its source"
             yield Fault(kind="fingerprint", where=name, video=video.id, detail=detail)
-        streams = {str(s) for s in cache.header.get("streams", ())}
+        streams = {str(s) for s in (*cache.header.get("streams", ()), *fields.get("streams", ()))}
         arrays = [a for a in video.place.members(name) if video.has(a)]
     except (CacheError, OSError, TypeError) as error:
         yield Fault(kind="metadata", where=name, video=video.id, detail=str(error))
@@ -196,16 +217,16 @@ def _video(cache: Cache, video: Video, *, quick: bool) -> Iterator[Fault]:
         if spec is None and array not in streams:
             detail = "neither in the schema nor a stream of this cache"
             yield Fault(kind="schema", where=name, video=video.id, array=array, detail=detail)
-        yield from _array(video, f"{name}/{array}", spec, maps, quick=quick)
+        yield from _array(video, f"{name}/{array}", spec, maps, read)
     if set(REQUIRED_ARRAYS) <= set(maps):
         yield from _consistency(video, maps)
     rows = len(maps["valid"]) if "valid" in maps else None
-    for group, specs in _beside(cache):
+    for group, specs in groups:
         beside = f"{group}/{video.id}"
         for array in cache.place.members(beside):
             if cache.place.has(f"{beside}/{array}/{METADATA}"):
                 spec = specs.get(array)
-                yield from _array(video, f"{beside}/{array}", spec, {}, rows=rows, quick=quick)
+                yield from _array(video, f"{beside}/{array}", spec, {}, read, rows=rows)
 
 
 def _beside(cache: Cache) -> list[tuple[str, dict[str, ArraySpec]]]:
@@ -220,8 +241,8 @@ def _array(
     where: str,
     spec: ArraySpec | None,
     maps: dict[str, np.ndarray],
+    read: Mapping[str, Digest],
     *,
-    quick: bool,
     rows: int | None = None,
 ) -> Iterator[Fault]:
     """Map one array (into `maps`) if it is what it should be; otherwise say what it is."""
@@ -242,8 +263,8 @@ def _array(
         return
     if rows is not None and len(array) != rows:
         yield fault("rows", f"{len(array)} rows beside {rows} frames")
-    chunk = f"{where}/{chunk_key(array.ndim)}"
-    if not quick and not _has_its_checksum(video.place.map(chunk)):
+    chunk = read.get(f"{where}/{chunk_key(array.ndim)}")
+    if chunk is not None and not chunk.checksum_holds:
         yield fault("checksum", "the data does not have its crc32c checksum")
     maps[name] = array
 
@@ -257,13 +278,6 @@ def _fits(array: np.ndarray, dims: object, spec: ArraySpec) -> bool:
     )
 
 
-def _has_its_checksum(chunk: memoryview) -> bool:
-    checksum, data = 0, chunk[:-CRC_BYTES]
-    for start in range(0, len(data), BLOCK_BYTES):
-        checksum = google_crc32c.extend(checksum, bytes(data[start : start + BLOCK_BYTES]))
-    return bytes(chunk[-CRC_BYTES:]) == checksum.to_bytes(CRC_BYTES, "little")
-
-
 def _consistency(video: Video, maps: dict[str, np.ndarray]) -> Iterator[Fault]:
     """What must hold between the arrays of one video."""
     where = f"videos/{video.id}"
@@ -272,17 +286,24 @@ def _consistency(video: Video, maps: dict[str, np.ndarray]) -> Iterator[Fault]:
         detail = f"arrays of {lengths} rows"
         yield Fault(kind="rows", where=where, video=video.id, detail=detail)
         return
-    valid = maps["valid"]
+    read = {
+        n: _whole(video.place, f"{where}/{n}") for n in ("valid", "time", *FACE_ARRAYS) if n in maps
+    }
+    valid, time = read["valid"].view(np.uint8), read["time"]
     checks = {
-        "features": np.isfinite(maps["features"]).all() and not maps["features"][~valid].any(),
-        "time": bool((np.diff(maps["time"]) > 0).all()) and np.isfinite(maps["time"]).all(),
+        "valid": bool((valid <= 1).all()),
+        "features": _features_hold(video.place, f"{where}/features", valid == 0),
+        "time": bool((np.diff(time) > 0).all() and np.isfinite(time).all()),
         **{
-            name: bool((np.isnan(maps[name].reshape(len(valid), -1)) != valid[:, None]).all())
+            name: bool(
+                (np.isnan(read[name].reshape(len(valid), -1)) == (valid == 0)[:, None]).all()
+            )
             for name in FACE_ARRAYS
             if name in maps
         },
     }
     promises = {
+        "valid": "valid is 0 or 1",
         "features": "features are finite, and zero without a face",
         "time": "time is finite and increases",
     }
@@ -292,3 +313,20 @@ def _consistency(video: Video, maps: dict[str, np.ndarray]) -> Iterator[Fault]:
                 f"broken promise: {promises.get(name, f'{name} is NaN exactly without a face')}"
             )
             yield Fault(kind="values", where=where, video=video.id, array=name, detail=detail)
+
+
+def _whole(where: Place, name: str) -> np.ndarray:
+    return np.concatenate(list(read_rows(where, name)))
+
+
+def _features_hold(where: Place, name: str, hidden: np.ndarray) -> bool:
+    """Finite, and zero where there is no face; float16 is judged by its bits, ten times faster."""
+    start = 0
+    for rows in read_rows(where, name):
+        bits = rows.view(np.uint16) & 0x7FFF
+        if bits.size and int(bits.max()) >= FLOAT16_INFINITY:
+            return False
+        if bits[hidden[start : start + len(rows)]].any():
+            return False
+        start += len(rows)
+    return True

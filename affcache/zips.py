@@ -13,7 +13,7 @@ from __future__ import annotations
 import stat
 import struct
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,12 +72,16 @@ def safe_name(name: str) -> bool:
     )
 
 
-def read_directory(data: memoryview, path: Path) -> list[Entry]:
+Read = Callable[[int, int], bytes]
+
+
+def read_directory(read: Read, length: int, path: Path) -> list[Entry]:
     """Every file that a zip's directory lists, in the order of their offsets.
 
     Parameters
     ----------
-    data : the whole zip, mapped
+    read : gives the zip's bytes from an offset to another
+    length : of the zip in bytes
     path : what error messages call it
 
     Raises
@@ -85,15 +89,16 @@ def read_directory(data: memoryview, path: Path) -> list[Entry]:
     CacheError
         If it is not a zip, or one that no honest program makes.
     """
-    count, start, end = _find_directory(data, path)
-    entries, folders, at = [], 0, start
+    count, start, end = _find_directory(read, length, path)
+    data = read(start, end)
+    entries, folders, at = [], 0, 0
     for _ in range(count):
-        entry, at = _central_entry(data, at, end, path)
+        entry, at = _central_entry(data, at, path)
         if entry is None:
             folders += 1
         else:
             entries.append(entry)
-    if at != end or len(entries) + folders != count:
+    if at != len(data):
         raise CacheError(f"{path}: the zip's directory is damaged")
     _refuse_clashes([entry.name for entry in entries], path)
     entries.sort(key=lambda entry: entry.offset)
@@ -101,17 +106,17 @@ def read_directory(data: memoryview, path: Path) -> list[Entry]:
     return [_limited(e, limit, path) for e, limit in zip(entries, limits, strict=True)]
 
 
-def data_start(data: memoryview, entry: Entry, path: Path) -> int:
+def data_start(read: Read, entry: Entry, path: Path) -> int:
     """Where an entry's bytes begin: behind its local header, whose length only that knows."""
-    header = bytes(data[entry.offset : entry.offset + _LOCAL.size])
-    magic, _, flags, method, _, _, _, _, _, name, extra = _LOCAL.unpack(header)
+    header = read(entry.offset, entry.offset + _LOCAL.size + len(entry.name.encode()))
+    magic, _, flags, method, _, _, _, _, _, name, extra = _LOCAL.unpack_from(header)
     start: int = entry.offset + _LOCAL.size + name + extra
-    called = bytes(data[entry.offset + _LOCAL.size : entry.offset + _LOCAL.size + name])
     if (
         magic != b"PK\3\4"
         or flags & _ENCRYPTED
         or method != entry.method
-        or called != entry.name.encode()
+        or header[_LOCAL.size :] != entry.name.encode()
+        or name != len(header) - _LOCAL.size
         or start + entry.packed > entry.limit
     ):
         raise CacheError(f"{path}: the entry {entry.name} is damaged")
@@ -201,9 +206,9 @@ def _flags(name: str) -> int:
     return 0 if name.isascii() else _UTF8
 
 
-def _find_directory(data: memoryview, path: Path) -> tuple[int, int, int]:
+def _find_directory(read: Read, length: int, path: Path) -> tuple[int, int, int]:
     """How many entries the directory has, where it begins and where it ends."""
-    tail = bytes(data[-(_END.size + 0xFFFF) :])
+    tail = read(max(0, length - _END.size - 0xFFFF), length)
     at = tail.rfind(b"PK\5\6")
     while at >= 0 and at + _END.size + int.from_bytes(tail[at + 20 : at + 22], "little") != len(
         tail
@@ -212,32 +217,30 @@ def _find_directory(data: memoryview, path: Path) -> tuple[int, int, int]:
     if at < 0:
         raise CacheError(f"{path}: neither a cache's folder nor a zip (or a zip that was cut)")
     _, disk, first, here, count, size, start, _ = _END.unpack_from(tail, at)
-    end = len(data) - len(tail) + at
+    end = length - len(tail) + at
     locator = end - _LOCATOR.size
-    if locator >= 0 and bytes(data[locator : locator + 4]) == b"PK\6\7":
-        _, _, end, _ = _LOCATOR.unpack(data[locator : locator + _LOCATOR.size])
-        if end + _END64.size != locator or bytes(data[end : end + 4]) != b"PK\6\6":
+    if locator >= 0 and read(locator, locator + 4) == b"PK\6\7":
+        _, _, end, _ = _LOCATOR.unpack(read(locator, locator + _LOCATOR.size))
+        if end + _END64.size != locator or read(end, end + 4) != b"PK\6\6":
             raise CacheError(f"{path}: the zip's directory is damaged")
-        _, _, _, _, disk, first, here, count, size, start = _END64.unpack(data[end:locator])
+        _, _, _, _, disk, first, here, count, size, start = _END64.unpack(read(end, locator))
     if (disk, first, here) != (0, 0, count) or start + size != end or count * 46 > size:
         raise CacheError(f"{path}: the zip's directory is damaged")
     return count, start, end
 
 
-def _central_entry(data: memoryview, at: int, end: int, path: Path) -> tuple[Entry | None, int]:
+def _central_entry(data: bytes, at: int, path: Path) -> tuple[Entry | None, int]:
     """An entry of the directory (None for a folder) and where the next one begins."""
-    if at + _CENTRAL.size > end:
+    if at + _CENTRAL.size > len(data):
         raise CacheError(f"{path}: the zip's directory is damaged")
-    magic, _, _, flags, method, _, _, crc, packed, size, *rest = _CENTRAL.unpack(
-        data[at : at + _CENTRAL.size]
-    )
+    magic, _, _, flags, method, _, _, crc, packed, size, *rest = _CENTRAL.unpack_from(data, at)
     name_length, extra_length, comment, disk, _, attributes, offset = rest
     names = at + _CENTRAL.size
     extras = names + name_length
     after = extras + extra_length + comment
-    if magic != b"PK\1\2" or after > end or disk:
+    if magic != b"PK\1\2" or after > len(data) or disk:
         raise CacheError(f"{path}: the zip's directory is damaged")
-    raw = bytes(data[names:extras])
+    raw = data[names:extras]
     try:
         name = raw.decode()
     except UnicodeDecodeError:
@@ -249,7 +252,7 @@ def _central_entry(data: memoryview, at: int, end: int, path: Path) -> tuple[Ent
         raise CacheError(f"{path}: entry {name!r:.80} leaves the cache or is nested too deep")
     if kind not in (0, stat.S_IFREG) or flags & _ENCRYPTED or method not in (STORED, DEFLATED):
         raise CacheError(f"{path}: entry {name!r:.80} is a link, encrypted or of unknown method")
-    size, packed, offset = _wide(bytes(data[extras : extras + extra_length]), size, packed, offset)
+    size, packed, offset = _wide(data[extras : extras + extra_length], size, packed, offset)
     if method == STORED and size != packed:
         raise CacheError(f"{path}: entry {name!r:.80} is stored, but in another length")
     return Entry(name, method, size, packed, crc, offset), after
