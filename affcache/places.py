@@ -6,6 +6,7 @@ are refused, and what a zip's directory promises is held against the zip's real 
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import stat
@@ -22,6 +23,7 @@ from affcache.errors import CacheError
 
 LARGEST_METADATA = 1 << 28
 BLOCK_BYTES = 1 << 20
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 class Place(Protocol):
@@ -134,8 +136,10 @@ class FolderPlace:
         path = self.path / name
         try:
             status = path.lstat()
-        except (FileNotFoundError, NotADirectoryError):
-            raise CacheError(f"{path}: missing") from None
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno not in _NOT_THERE:
+                raise
+            raise CacheError(f"{path!s:.300}: missing") from None
         if stat.S_ISLNK(status.st_mode):
             raise CacheError(f"{path}: is reached by a symbolic link; a cache holds its own files")
         return status
