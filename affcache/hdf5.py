@@ -27,6 +27,7 @@ from affcache.arrays import METADATA, map_array, read_object
 from affcache.errors import CacheError
 from affcache.hdf5admission import SCHEMAS, admit, header_of, opened, refuse_bomb, refuse_link
 from affcache.hdf5attributes import read_attributes, write_attributes
+from affcache.hdf5sink import Sink
 from affcache.progress import Progress
 from affcache.schema import PSEUDO_ARRAYS, ArraySpec, is_safe_id
 from affcache.store import Cache
@@ -66,17 +67,21 @@ def export(path: Path, target: Path) -> Moved:
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     size = 0
     try:
-        with (
-            h5py.File(partial, "w") as file,
-            Progress("exporting", len(leaves), "groups") as progress,
-        ):
-            for group in trunk:
-                attributes = read_object(cache.place, f"{group}/{METADATA}".lstrip("/"))
-                write_attributes(file.require_group(f"/{group}"), attributes.get("attributes", {}))
-            for group in leaves:
-                size += _export_group(cache, file.create_group(group), group)
-                progress.advance(note=group)
-        _sync(partial)
+        with Sink(partial) as sink:
+            with (
+                h5py.File(sink, "w") as file,
+                Progress("exporting", len(leaves), "groups") as progress,
+            ):
+                for group in trunk:
+                    document = read_object(cache.place, f"{group}/{METADATA}".lstrip("/"))
+                    mine = file.require_group(f"/{group}")
+                    write_attributes(mine, document.get("attributes", {}))
+                for group in leaves:
+                    size += _export_group(cache, file.create_group(group), group)
+                    sink.check()
+                    progress.advance(note=group)
+            sink.check()
+            os.fsync(sink.fileno())
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
@@ -262,8 +267,3 @@ class _PseudoRows(Mapping[str, Mapping[str, np.ndarray]]):
         rows = {name: group[name][()] for name in group}
         self.size += sum(array.nbytes for array in rows.values())
         return rows
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from affcache import hdf5, publish, store, verify
+from affcache.contents import contents
 from affcache.errors import CacheError
 from affcache.hdf5attributes import read_attributes, write_attributes
+from affcache.pack import write_pack
 from affcache.schema import ArraySpec
 from affcache.store import Cache
 from tests.caches import FIELDS, make_cache
@@ -151,6 +153,33 @@ def test_a_broken_export_leaves_no_file(
     with pytest.raises(KeyboardInterrupt):
         hdf5.export(cache, tmp_path / "x.h5")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("limit", [0, 3_000, 200_000, 400_000, 700_000, 900_000])
+def test_a_full_disk_ends_in_one_line_and_leaves_nothing(tmp_path: Path, limit: int) -> None:
+    path = make_cache(tmp_path / "x.zarr", videos=6, frames=150)
+    program = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        "from affcache.cli import main\n"
+        "main(['export', *sys.argv[1:]])\n"
+    )
+    words = [sys.executable, "-c", program, str(path), str(tmp_path / "x.h5")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 2, done
+    (line,) = done.stderr.splitlines()
+    assert "cannot write (File too large); make room" in line
+    assert [p.name for p in tmp_path.iterdir()] == ["x.zarr"]
+    assert verify.verify(path) == []
+
+
+def test_a_packed_cache_is_exported_as_its_folder_is(
+    cache: Path, exported: Path, tmp_path: Path
+) -> None:
+    write_pack(contents(Cache(cache)), tmp_path / "x.zarr.zip")
+    hdf5.export(tmp_path / "x.zarr.zip", tmp_path / "x.h5")
+    assert (tmp_path / "x.h5").read_bytes() == exported.read_bytes()
 
 
 PLAIN = st.one_of(
