@@ -78,7 +78,9 @@ def bomb(file: Path, name: str, size: int) -> Path:
         for other in old.namelist():
             if other != name:
                 new.writestr(other, old.read(other))
-        with new.open(zipfile.ZipInfo(name), "w", force_zip64=True) as entry:
+        info = zipfile.ZipInfo(name)
+        info.compress_type = zipfile.ZIP_DEFLATED
+        with new.open(info, "w", force_zip64=True) as entry:
             for _ in range(0, size, 1 << 20):
                 entry.write(bytes(1 << 20))
     return target
