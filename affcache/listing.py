@@ -20,8 +20,10 @@ def list_videos(path: Path, *, as_json: bool) -> None:
     rows = video_rows(Cache(path))
     if not as_json:
         rows = [row | _for_people(row) for row in rows]
-    title = f"{path}: {len(rows)} videos" if rows else f"{path}: no videos yet"
-    show(title, rows, as_json=as_json)
+    if rows or as_json:
+        show(f"{path}: {len(rows)} videos", rows, as_json=as_json)
+    else:
+        click.echo(f"{path}: no videos yet")
 
 
 def show_cache(path: Path, *, as_json: bool) -> None:
@@ -35,7 +37,8 @@ def show_cache(path: Path, *, as_json: bool) -> None:
         {"array": name, **entry, "width": " x ".join(map(str, entry["width"])) or "1"}
         for name, entry in said["arrays"].items()
     ]
-    show("arrays of a video", arrays)
+    if arrays:
+        show("arrays of a video", arrays)
     if said["coverage"]:
         show("labels", said["coverage"])
     else:

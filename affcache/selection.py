@@ -2,7 +2,8 @@
 
 `--only split=train,validation,subject=p0*` keeps the videos whose split is one of the two and whose
 subject begins with p0; `--without labels,pseudo_va` leaves out what is named; `--streams low,mid`
-leaves out every further array of the videos but these.
+leaves out every further array of the videos but these (features, masks, times and face geometry
+stay).
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from typing import Any
 
 from affcache.arrays import METADATA
 from affcache.errors import CacheError
-from affcache.schema import REQUIRED_ARRAYS, TASKS
+from affcache.schema import FACE_ARRAYS, REQUIRED_ARRAYS, TASKS
 from affcache.store import Cache, Video
 
+KEPT_ARRAYS = {*REQUIRED_ARRAYS, *FACE_ARRAYS, "score"}  # `--streams` is not about them
 KEYS = ("video", "subject", "split", *(f"split.{task}" for task in TASKS))
 
 
@@ -29,7 +31,8 @@ class Selection:
     only : key of `KEYS` -> patterns (`*`, `?`, `[...]`); a video is kept if it matches one of the
         patterns of every key. "split" is met by any task's split, "split.va" by that of va
     without : "labels", "labels/TASK", "pseudo", "pseudo/NAME" or a video array's name
-    streams : optional video arrays to keep; None keeps all
+    streams : of the arrays beyond features, masks, times and face geometry, those to keep; None
+        keeps all
     """
 
     only: Mapping[str, tuple[str, ...]]
@@ -118,9 +121,10 @@ def check_names(selection: Selection, names: Collection[str], where: object) -> 
             raise CacheError(f"--without {name}: every cache has it; it cannot be left out")
         if name not in choices:
             raise CacheError(f"--without {name}: {where} has no such; there is {_some(choices)}")
+    streams = arrays - KEPT_ARRAYS
     for name in selection.streams or ():
-        if name not in optional:
-            raise CacheError(f"--streams {name}: {where} has no such; there is {_some(optional)}")
+        if name not in streams:
+            raise CacheError(f"--streams {name}: {where} has no such; there is {_some(streams)}")
 
 
 def is_kept(name: str, videos: Collection[str], selection: Selection) -> bool:
@@ -142,7 +146,7 @@ def is_kept(name: str, videos: Collection[str], selection: Selection) -> bool:
         return True
     if top == "labels":
         return f"labels/{inner}" not in without
-    wanted = streams is None or inner in streams or inner in REQUIRED_ARRAYS
+    wanted = streams is None or inner in streams or inner in KEPT_ARRAYS
     return wanted and inner not in without
 
 
