@@ -1,7 +1,7 @@
 """Fitting paper 003's feature chains (section IV.B) on caches that are larger than the memory.
 
-The features of all training videos are one dask array of row blocks over the cache's Zarr arrays,
-each block a slice of a memory map that is read when it is needed. Principal components come from
+The features of all training videos are blocks of rows over the cache's Zarr arrays, each a slice of
+a memory map that is read when it is needed; dask's threads work through them. Principal components come from
 the covariance where it fits (up to EXACT features), and from subspace iteration above (the 50
 thousand features of LGBP-TOP): a few passes over the data with as many columns as components are
 asked for. See `affcache.chain` for the chain itself.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +30,10 @@ BLOCK_BYTES = 1 << 24
 MARGIN = 32  # columns of the subspace beyond the components asked for
 PASSES = 60
 TOLERANCE = 1e-4  # of the smallest variance kept
+ROUNDING = 1e-10  # of the largest
+LANES = 4
+
+Components = tuple[np.ndarray, np.ndarray]  # variances (k,) falling, components (k, D)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,16 +56,15 @@ def fit_projection(
     The projection onto as many as were asked for, their variances (over N - 1), the total variance.
     """
     rows = training_rows(videos, width, Chain())
-    count = rows.shape[0]
+    count, array = rows.count, rows.array()
     if count < 2:
         raise CacheError(f"{count} training frames with a face: too few for principal components")
-    mean, spread = _compute("features' mean", rows.mean(axis=0), rows.var(axis=0))
+    mean, spread = _compute("features' mean", array.mean(axis=0), array.var(axis=0))
     total = float(spread.sum()) * count / (count - 1)
     if not total > 0:
         raise CacheError("the training features do not vary, so there are no components")
-    centred = rows - mean
     solve = _exact if width <= EXACT else _iterated
-    variances, components = solve(centred, count, total, asked)
+    variances, components = solve(rows, mean, total, asked)
     keep = components_for(variances, total, asked)
     return Projection(mean, signed(components[:keep])), variances[:keep], total
 
@@ -69,58 +72,75 @@ def fit_projection(
 def fit_scaling(videos: Sequence[Video], width: int, chain: Chain) -> Chain:
     """The chain with the scaling that standardises its results on the frames with a face."""
     rows = training_rows(videos, width, chain)
-    mean, variance = _compute("chain's mean", rows.mean(axis=0), rows.var(axis=0))
-    return replace(chain, scaling=scaling_of(mean, variance, rows.shape[0]))
+    array = rows.array()
+    mean, variance = _compute("chain's mean", array.mean(axis=0), array.var(axis=0))
+    return replace(chain, scaling=scaling_of(mean, variance, rows.count))
 
 
-def training_rows(videos: Sequence[Video], width: int, chain: Chain) -> da.Array:
-    """A chain's results for all frames with a face: (n, D') float64, lazy, in blocks of rows."""
-    import dask.array
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """A chain's results for all frames with a face, in blocks that are made when they are needed.
 
-    pieces = [p for video in videos for p in pieces_of(video, width, chain) if p.count]
-    if not pieces:
-        raise CacheError("no training frame has a face")
-    columns = chain.width(width)
+    Attributes
+    ----------
+    pieces : the blocks' frames, each with at least one face
+    chain : what they go through
+    width : how many results a frame has
+    """
 
-    def load(block_id: tuple[int, int]) -> np.ndarray:
-        piece = pieces[block_id[0]]
+    pieces: tuple[Piece, ...]
+    chain: Chain
+    width: int
+
+    @property
+    def count(self) -> int:
+        """How many frames with a face there are."""
+        return sum(piece.count for piece in self.pieces)
+
+    def block(self, k: int) -> np.ndarray:
+        """Block k, (n, width) float64."""
+        piece = self.pieces[k]
         features, valid = piece.video.array("features"), np.array(piece.video.array("valid"))
-        rows = chain.apply(features, valid, piece.start, piece.stop)
+        rows = self.chain.apply(features, valid, piece.start, piece.stop)
         there: np.ndarray = rows[valid[piece.start : piece.stop]]
         return there
 
-    return dask.array.map_blocks(
-        load,
-        chunks=(tuple(p.count for p in pieces), (columns,)),
-        dtype=np.float64,
-        meta=np.empty((0, 0)),
-    )
+    def array(self) -> da.Array:
+        """All of them, (count, width), as one lazy dask array of row blocks."""
+        import dask.array
+
+        return dask.array.map_blocks(
+            lambda block_id: self.block(block_id[0]),
+            chunks=(tuple(piece.count for piece in self.pieces), (self.width,)),
+            dtype=np.float64,
+            meta=np.empty((0, 0)),
+        )
 
 
-def _exact(
-    centred: da.Array, count: int, total: float, asked: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """All components from the covariance: variances (D,) falling, components (D, D)."""
-    (gram,) = _compute("covariance", centred.T @ centred)
-    variances, vectors = np.linalg.eigh(gram / (count - 1))
-    rank = min(count - 1, len(gram))
+def training_rows(videos: Sequence[Video], width: int, chain: Chain) -> Rows:
+    """A chain's results for the training videos, whose features have this width."""
+    pieces = tuple(p for video in videos for p in pieces_of(video, width, chain) if p.count)
+    if not pieces:
+        raise CacheError("no training frame has a face")
+    return Rows(pieces=pieces, chain=chain, width=chain.width(width))
+
+
+def _exact(rows: Rows, mean: np.ndarray, total: float, asked: float) -> Components:
+    """All components from the covariance."""
+    covariance = _fold("covariance", rows, mean, None)
+    variances, vectors = np.linalg.eigh(covariance)
+    rank = min(rows.count - 1, len(covariance))
     return np.maximum(variances[::-1][:rank], 0.0), vectors.T[::-1][:rank]
 
 
-def _iterated(
-    centred: da.Array, count: int, total: float, asked: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _iterated(rows: Rows, mean: np.ndarray, total: float, asked: float) -> Components:
     """The leading components by subspace iteration with Rayleigh-Ritz, doubling until they do."""
-    import dask.array
-
-    width, draw = centred.shape[1], np.random.default_rng(0)
+    count, width, draw = rows.count, rows.width, np.random.default_rng(0)
     limit = min(width, count - 1)
     size = min(limit, 2 * int(asked) + MARGIN if asked >= 1 else 4 * MARGIN)
     basis = np.linalg.qr(draw.normal(size=(width, size)))[0]
     for turn in range(PASSES):
-        project = centred @ dask.array.from_array(basis, chunks=basis.shape)
-        (image,) = _compute(f"components, pass {turn + 1}", centred.T @ project)
-        image = image / (count - 1)
+        image = _fold(f"components, pass {turn + 1}", rows, mean, basis)
         variances, turned = np.linalg.eigh(basis.T @ image)
         variances, turned = variances[::-1], turned[:, ::-1]
         vectors, images = basis @ turned, image @ turned
@@ -129,7 +149,7 @@ def _iterated(
             more = draw.normal(size=(width, min(size, limit - size)))
             size += more.shape[1]
             images = np.concatenate([images, more * np.abs(images).max()], axis=1)
-        elif _settled(vectors[:, :keep], images[:, :keep], variances[:keep]) or size == limit:
+        elif _settled(vectors[:, :keep], images[:, :keep], variances[:keep]):
             return np.maximum(variances, 0.0), vectors.T
         basis = np.linalg.qr(images)[0]
     raise CacheError(
@@ -141,11 +161,36 @@ def _iterated(
 def _settled(vectors: np.ndarray, images: np.ndarray, variances: np.ndarray) -> bool:
     """Whether C v = variance v holds for every kept component."""
     rest = np.linalg.norm(images - vectors * variances, axis=0)
-    return bool((rest <= TOLERANCE * variances[-1]).all())
+    return bool((rest <= TOLERANCE * variances[-1] + ROUNDING * variances[0]).all())
 
 
-def _compute(label: str, *arrays: da.Array) -> tuple[np.ndarray, ...]:
-    """Compute dask arrays together, on threads, with progress."""
+def _fold(label: str, rows: Rows, mean: np.ndarray, basis: np.ndarray | None) -> np.ndarray:
+    """The covariance of all rows (D, D), or what it makes of a basis (D, k).
+
+    dask would hold many partial sums of a tree, or read blocks ahead of a slow sum; here every lane
+    has one sum, and a task both reads a block and adds it.
+    """
+    import dask
+
+    shape = (rows.width, rows.width if basis is None else basis.shape[1])
+
+    def add(total: np.ndarray, k: int) -> np.ndarray:
+        centred = rows.block(k) - mean
+        total += centred.T @ (centred if basis is None else centred @ basis)
+        return total
+
+    grow = dask.delayed(add, traverse=False)
+    lanes = [dask.delayed(np.zeros)(shape) for _ in range(LANES)]
+    for k in range(len(rows.pieces)):
+        lanes[k % LANES] = grow(lanes[k % LANES], k)
+    total, *others = _compute(label, *lanes)
+    for other in others:
+        total += other
+    return total / (rows.count - 1)
+
+
+def _compute(label: str, *arrays: Any) -> tuple[np.ndarray, ...]:
+    """Compute dask collections together, on threads, with progress."""
     import dask
     from dask.callbacks import Callback
 
