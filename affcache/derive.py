@@ -1,10 +1,10 @@
 """Fitting paper 003's feature chains (section IV.B) on caches that are larger than the memory.
 
 The features of all training videos are blocks of rows over the cache's Zarr arrays, each a slice of
-a memory map that is read when it is needed; dask's threads work through them. Principal components come from
-the covariance where it fits (up to EXACT features), and from subspace iteration above (the 50
-thousand features of LGBP-TOP): a few passes over the data with as many columns as components are
-asked for. See `affcache.chain` for the chain itself.
+a memory map that is read when it is needed; dask's threads work through them. Principal components
+come from the covariance where it fits (up to EXACT features), and from subspace iteration above
+(the 50 thousand features of LGBP-TOP): a few passes over the data with as many columns as
+components are asked for. See `affcache.chain` for the chain itself.
 
 dask is imported here alone, and only when something is fitted.
 """

@@ -35,7 +35,7 @@ def import_features(
 ) -> None:
     """Import features of others and say, video by video, what came of them."""
     from affcache.foreign.pipeline import build
-    from affcache.foreign.spec import load_spec
+    from affcache.foreign.spectoml import load_spec
 
     reports = build(load_spec(spec), features, labels or features, out)
     show(f"{out} from {features}", reports, as_json=as_json)

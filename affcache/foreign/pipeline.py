@@ -104,16 +104,16 @@ def _import_video(
                 "choose another --out"
             )
         with publish.VideoWriter(out, source.id, {}) as writer:
-            rate = spec.features.files.fps
+            ends: list[float] = []
             blocks = _same_names(spec, source, names)
             for arrays in frames_of(blocks, spec.features, source.id, source.path):
                 writer.append(arrays)
-                rate = rate or _rate(arrays["time"])
+                ends = [*ends[:1], *arrays["time"][[0, -1]].tolist()]
             if writer.rows == 0:
                 raise ForeignError(f"{source.path}: there is no row for {source.id}")
             writer.publish(
                 {
-                    "fps": rate,
+                    "fps": spec.features.files.fps or _rate(ends, writer.rows),
                     "source": source.path.relative_to(root).as_posix(),
                     "source_group": source.group,
                     "source_sha256": identity,
@@ -241,5 +241,6 @@ def _labelled(rows: np.ndarray) -> np.ndarray:
     return some
 
 
-def _rate(times: np.ndarray) -> float | None:
-    return float(1 / np.median(np.diff(times))) if len(times) > 1 else None
+def _rate(ends: list[float], frames: int) -> float | None:
+    """Frames per second from the first to the last time; OpenFace's single steps are rounded."""
+    return round((frames - 1) / (ends[-1] - ends[0]), 3) if frames > 1 else None

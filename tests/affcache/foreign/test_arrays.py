@@ -10,7 +10,7 @@ from affcache import store, verify
 from affcache.errors import ForeignError
 from affcache.foreign.pipeline import build
 from affcache.foreign.rows import Wanted, read_rows
-from affcache.foreign.spec import parse_spec
+from affcache.foreign.spectoml import parse_spec
 from affcache.store import Cache
 from tests.affcache.foreign.test_text import whole
 

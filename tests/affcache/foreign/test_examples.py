@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from affcache import verify, windows
 from affcache.commands.exchange import import_
-from affcache.foreign.spec import EXAMPLES, load_spec
+from affcache.foreign.spectoml import EXAMPLES, load_spec
 from affcache.store import Cache
 from tests.affcache.foreign.making import arff, gold, openface
 
@@ -40,6 +40,7 @@ def test_openface(tmp_path: Path) -> None:
         want_score = np.where(success, 0.98, np.nan).astype("f4")
         np.testing.assert_array_equal(video.array("score"), want_score)
         assert video.label_attributes["subject"] == name[:3]
+        assert video.attributes["fps"] == 30.0
     names = Cache(out).header["provenance"]["feature_names"]
     assert names == ["gaze_0_x", "pose_Rx", "AU01_r"]
 

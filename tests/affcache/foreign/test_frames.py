@@ -9,7 +9,7 @@ from affcache.errors import ForeignError
 from affcache.foreign import rows as reading
 from affcache.foreign.frames import frames_of, wanted_of
 from affcache.foreign.rows import read_rows
-from affcache.foreign.spec import parse_spec
+from affcache.foreign.spectoml import parse_spec
 
 HEAD = 'dataset = "x"\n[features]\nformat = "csv"\nfiles = "{id}.csv"\n'
 

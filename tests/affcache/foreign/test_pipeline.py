@@ -11,7 +11,7 @@ from affcache.commands.exchange import import_
 from affcache.errors import AffcacheError, CacheError, ForeignError
 from affcache.foreign.pipeline import build
 from affcache.foreign.resample import RULES
-from affcache.foreign.spec import parse_spec
+from affcache.foreign.spectoml import parse_spec
 from affcache.publish import VideoWriter
 from affcache.store import Cache
 from tests.affcache.test_hdf5 import peak_memory
@@ -235,7 +235,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path\n"
         "from affcache.foreign.pipeline import build\n"
-        "from affcache.foreign.spec import parse_spec\n"
+        "from affcache.foreign.spectoml import parse_spec\n"
         f"spec = parse_spec({SPEC!r}, 'spec')\n"
         "folder = Path(sys.argv[1])\n"
         "build(spec, folder, folder, folder / 'x.zarr')\n"

@@ -3,7 +3,7 @@
 import pytest
 
 from affcache.errors import ForeignError
-from affcache.foreign.spec import load_spec, parse_spec
+from affcache.foreign.spectoml import load_spec, parse_spec
 
 GOOD = """
 dataset = "x"
