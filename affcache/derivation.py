@@ -164,7 +164,8 @@ def _training(cache: Cache, videos: Sequence[Video], task: str | None) -> tuple[
     if not there:
         raise CacheError(
             f"{cache.path}: no video is in the training split{f' of {task}' if task else ''}, and "
-            "--pca and --zscore are fitted on nothing else; write splits with `affcache label`"
+            "--pca and --zscore are fitted on nothing else; write splits with `affcache label`, or "
+            "[split] in the spec of an import"
         )
     if not same:
         raise CacheError(

@@ -82,17 +82,22 @@ def choose(names: Sequence[str], wanted: Wanted, path: Path) -> tuple[list[int],
         return [], singles
     free = [i for i in range(len(names)) if i not in singles.values()]
     for pattern in wanted.columns:
-        if not any(fnmatchcase(names[i], pattern) for i in free):
+        if not any(fits(names[i], pattern) for i in free):
             refuse_column(names, pattern, path)
     chosen = [
         i
         for i in free
-        if any(fnmatchcase(names[i], p) for p in wanted.columns)
-        and not any(fnmatchcase(names[i], p) for p in wanted.exclude)
+        if any(fits(names[i], p) for p in wanted.columns)
+        and not any(fits(names[i], p) for p in wanted.exclude)
     ]
     if not chosen:
         raise ForeignError(f"{path}: every column is excluded, so there is no feature")
     return chosen, singles
+
+
+def fits(name: str, pattern: str) -> bool:
+    """Whether a name is the pattern itself (openSMILE's `mfcc[1]` is), or fits it."""
+    return name == pattern or fnmatchcase(name, pattern)
 
 
 def refuse_column(names: Sequence[str], column: str, path: Path) -> NoReturn:

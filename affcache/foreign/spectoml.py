@@ -114,6 +114,8 @@ def _files(table: TomlTable) -> Files:
         table.problems.append(f"{table.name('files')} {files!r} needs {{id}} exactly once")
     if files.startswith("/") or ".." in files.split("/") or "\\" in files:
         table.problems.append(f"{table.name('files')} {files!r} leaves its folder")
+    if "**" in files:
+        table.problems.append(f"{table.name('files')} {files!r}: write */ for every folder, not **")
     if group and chosen != "hdf5":
         table.problems.append(f"{table.name('group')} is only for format = 'hdf5'")
     where = table.table("where")

@@ -45,6 +45,7 @@ def test_an_unknown_key_is_a_mistake_with_its_line_and_what_was_meant() -> None:
         (("{id}.csv", "a.csv"), "needs {id} exactly once"),
         (("{id}.csv", "../{id}.csv"), "leaves its folder"),
         (("{id}.csv", "/data/{id}.csv"), "leaves its folder"),
+        (("{id}.csv", "**/{id}.csv"), r"write \*/ for every folder"),
         (('"x"', '"a/b"'), "not made of letters"),
         (("fps = 25", 'fps = "25"'), "fps .* is '25', expected a number above 0"),
         (("fps = 25", 'fps = 25\ngroup = "g"'), "only for format = 'hdf5'"),

@@ -89,6 +89,12 @@ def test_an_empty_line_is_a_missing_value_and_never_a_row_less(tmp_path: Path) -
         whole("csv", write(tmp_path, "a,b\n1,2\n\n3,4\n"))
 
 
+def test_a_name_in_brackets_is_a_name_before_it_is_a_pattern(tmp_path: Path) -> None:
+    path = write(tmp_path, "mfcc[1],mfcc[2],mfcc1\n1,2,3\n")
+    assert whole("csv", path, columns=("mfcc[2]",))[1] == ("mfcc[2]",)
+    assert whole("csv", path, exclude=("mfcc[1]", "mfcc1"))[1] == ("mfcc[2]",)
+
+
 def test_columns_without_a_header_are_numbered(tmp_path: Path) -> None:
     path = write(tmp_path, "0.0;1;2\n0.1;3;4\n")
     found, names, singles = whole("csv", path, header=False, delimiter=";", singles={"time": "1"})
