@@ -107,7 +107,8 @@ _SFTP = Driver(
     extra="sftp",
     # Left alone, this driver trusts any host key, and waits for ever for a host that is gone.
     options={"known_hosts": (), "keepalive_interval": 15, "login_timeout": 30},
-    passing=("asyncssh:Error", "asyncssh:SFTPError"),
+    # ValueError: its pool has no other word for "the connection is gone".
+    passing=("asyncssh:Error", "asyncssh:SFTPError", "builtins:ValueError"),
     lasting=(
         "asyncssh:PermissionDenied",
         "asyncssh:HostKeyNotVerifiable",

@@ -114,7 +114,7 @@ def read_note(where: Shelf, group: str, digest_: str) -> Files:
         or any(group_of(file) != group for file in files)
         or (files and METADATA not in {file.removeprefix(f"{group}/") for file in files})
     ):
-        raise CacheError(f"{where.path}/{name}: is damaged or was edited")
+        raise CacheError(f"{where.path}/{name}: is damaged or was edited; remove it and push again")
     return files
 
 

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -81,9 +82,7 @@ class Remote:
             If there is a link: a cache holds its own files, and nothing is written through one.
         """
         if self.driver.objects:
-            return self.connection.attempt(
-                folder, lambda filesystem: self._find(filesystem, folder)
-            )
+            return self.connection.attempt(folder, partial(self._find, folder))
         found: dict[str, int] = {}
         for name, info in self._list(folder).items():
             inside = f"{folder}/{name}".lstrip("/")
@@ -133,7 +132,7 @@ class Remote:
             for path in {arriving, name}:
                 self._make_folder(filesystem, path.rpartition("/")[0])
             with _counted(moved) as count:
-                with filesystem.open(self._at(arriving), "wb", **self.driver.opening) as file:
+                with self._written(filesystem, arriving) as file:
                     for block in self.connection.unless_stopped(blocks()):
                         file.write(block)
                         count(len(block))
@@ -203,7 +202,27 @@ class Remote:
     def _at(self, name: str) -> str:
         return f"{self.root}/{name}".rstrip("/")
 
+    def _is_folder(self, folder: str) -> bool:
+        """Whether there is such a folder, reached through no link; what is above is looked at once.
+
+        Raises
+        ------
+        RemoteError
+            If it is or lies behind a link: nothing is listed, written or removed through one.
+        """
+        if self.driver.objects or not folder:
+            return True
+        above, _, name = folder.rpartition("/")
+        if not self._is_folder(above):
+            return False
+        if above not in self._kinds:
+            self._list(above)
+        return self._kinds[above].get(name) == "directory"
+
     def _list(self, folder: str) -> dict[str, Mapping[str, Any]]:
+        if not self._is_folder(folder):
+            return {}
+
         def act(filesystem: Any) -> list[Mapping[str, Any]]:
             try:
                 return list(filesystem.ls(self._at(folder), detail=True))
@@ -240,20 +259,38 @@ class Remote:
         else:
             above, _, name = folder.rpartition("/")
             self._make_folder(filesystem, above)
-            if above not in self._kinds:
-                self._list(above)
-            if self._kinds[above].get(name) != "directory":
+            if not self._is_folder(folder):
                 self._make_one(filesystem, folder)
+                self._kinds[above][name] = "directory"
                 self._kinds.setdefault(folder, {})
         self._made.add(folder)
 
     def _make_one(self, filesystem: Any, folder: str) -> None:
         try:
             filesystem.mkdir(self._at(folder), create_parents=False)
-        except self.driver.failures:
+        except self.driver.failures as error:
             # Somebody else may have been faster; servers do not agree on how they say so.
-            if filesystem.info(self._at(folder))["type"] != "directory":
-                raise
+            with contextlib.suppress(FileNotFoundError):
+                if filesystem.info(self._at(folder))["type"] == "directory":
+                    return
+            raise error
+
+    @contextlib.contextmanager
+    def _written(self, filesystem: Any, name: str) -> Iterator[Any]:
+        """A file to write; a driver that shows files whole would show half a one when it closes."""
+        file = filesystem.open(self._at(name), "wb", **self.driver.opening)
+        try:
+            yield file
+        except BaseException:
+            if self.driver.objects:
+                with contextlib.suppress(AttributeError, *self.driver.failures):
+                    file.discard()
+                    file.closed = True
+            else:
+                with contextlib.suppress(*self.driver.failures):
+                    file.close()
+            raise
+        file.close()
 
     def _check(self, filesystem: Any, there: str, name: str, entry: Sealed, blocks: Blocks) -> None:
         """Hold what lies there against what it must be, by the store's own hash if it has one."""

@@ -20,6 +20,7 @@ Convention: "here" is the cache on this disk, "there" the remote folder.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -136,7 +137,7 @@ def pull(
     moves, unchanged = compare(
         wanted,
         arrivals.digests(wanted),
-        lambda group: notes.group_files(there, sealed, group),
+        partial(_files_there, there, sealed),
         chosen,
     )
     refuse_replacing(moves, f"{cache} has", force=force)
@@ -211,6 +212,14 @@ def _send(there: Remote, taken: notes.Seals, source: Place, moved: Moved, move: 
     there.write(notes.note_name(move.group, digest), notes.document(move.files))
     if move.group in taken.notes or move.replaces:
         there.remove(notes.note_name(move.group, notes.EMPTY))
+
+
+def _files_there(there: Remote, sealed: notes.Seals, group: str) -> notes.Files:
+    """What a group there consists of; a note that looks damaged may have been so on its way."""
+    for _ in range(there.connection.patience.tries - 1):
+        with contextlib.suppress(CacheError):
+            return notes.group_files(there, sealed, group)
+    return notes.group_files(there, sealed, group)
 
 
 def _withdraw(there: Remote, taken: notes.Seals, group: str) -> None:
