@@ -14,7 +14,7 @@ from pathlib import Path
 from affcache import zips
 from affcache.contents import Contents, File
 from affcache.progress import Progress
-from affcache.staging import staged_file, storing, write_at
+from affcache.staging import reserve, staged_file, storing, write_at
 from affcache.threads import spread_files
 from affcache.zips import DEFLATED, STORED, Entry
 
@@ -47,7 +47,9 @@ def write_pack(
         if compress:
             entries = list(writer.deflated())
         else:
-            entries = list(spread_files(writer.store, layout(contents.files), lambda e: e.size))
+            planned = list(layout(contents.files))
+            writer.reserve(planned[-1].limit)
+            entries = list(spread_files(writer.store, planned, lambda entry: entry.size))
         writer.finish(entries)
 
 
@@ -68,6 +70,11 @@ class _Writer:
     ) -> None:
         self._contents, self._target, self._descriptor = contents, target, descriptor
         self._progress, self._lock = progress, threading.Lock()
+
+    def reserve(self, length: int) -> None:
+        """Claim the room that a layout needs."""
+        with storing(self._target):
+            reserve(self._descriptor, length)
 
     def store(self, entry: Entry) -> Entry:
         """Copy one file to its place; its header follows when its checksum is known."""

@@ -22,7 +22,7 @@ from affcache import zips
 from affcache.errors import CacheError
 
 LARGEST_METADATA = 1 << 28
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 18  # a block stays in a core's cache while it is hashed and written
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import shutil
@@ -15,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from affcache.errors import CacheError, StorageError
+
+SMALL_FILE = 1 << 16
 
 
 @contextlib.contextmanager
@@ -94,6 +97,17 @@ def write_at(descriptor: int, data: bytes, offset: int) -> None:
     while left:
         written = os.pwrite(descriptor, left, offset)
         left, offset = left[written:], offset + written
+
+
+def reserve(descriptor: int, length: int) -> None:
+    """Claim the room before it is written: a full disk shows at once, and writing is faster."""
+    if length < SMALL_FILE or not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(descriptor, 0, length)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            raise
 
 
 def _partial(target: Path) -> Path:

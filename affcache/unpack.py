@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from affcache.arrays import METADATA
@@ -13,7 +13,13 @@ from affcache.errors import CacheError, StorageError
 from affcache.places import PackedPlace
 from affcache.progress import Progress, readable_bytes
 from affcache.seals import PRIVATE, SEAL, read_seal
-from affcache.staging import refuse_existing, staged_folder, storing, write_at
+from affcache.staging import (
+    refuse_existing,
+    reserve,
+    staged_folder,
+    storing,
+    write_at,
+)
 from affcache.store import Cache
 from affcache.threads import spread_files
 
@@ -51,8 +57,8 @@ def write_folder(contents: Contents, target: Path) -> None:
                 progress.advance(bytes_)
 
         with storing(target):
-            for parent in sorted({name.rpartition("/")[0] for name in contents.files}):
-                (folder / parent).mkdir(parents=True, exist_ok=True)
+            for parent in _folders(contents.files):
+                (folder / parent).mkdir()
         sizes = {name: file.size for name, file in contents.files.items()}
         for _ in spread_files(
             lambda name: _write(contents, name, folder, count), sizes, sizes.__getitem__
@@ -103,11 +109,24 @@ def _refuse_bomb(where: PackedPlace, name: str, most: int) -> None:
         )
 
 
+def _folders(names: Iterable[str]) -> list[str]:
+    """Every folder that the files lie in, outer ones first."""
+    found: set[str] = set()
+    for name in names:
+        folder = name.rpartition("/")[0]
+        while folder and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return sorted(found)
+
+
 def _write(contents: Contents, name: str, folder: Path, count: Callable[[int], None]) -> None:
     with storing(folder / name):
         file = (folder / name).open("xb", buffering=0)
     at = 0
     with file:
+        with storing(folder / name):
+            reserve(file.fileno(), contents.files[name].size)
         for block in contents.blocks(name):
             with storing(folder / name):
                 write_at(file.fileno(), block, at)
