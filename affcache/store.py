@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -213,17 +213,24 @@ def sync_folder(folder: Path) -> None:
 def unsealed(cache: Path) -> Iterator[None]:
     """Open a cache for a change, and seal it behind the last of all who change it at this time.
 
-    A change that fails leaves the cache unsealed: it opens, and the next change seals it.
+    Also after a change that fails: every group is replaced as a whole, so what is there is true.
     """
     with (cache / PRIVATE / "writers.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         unseal(cache)
-        yield
-        fcntl.flock(file, fcntl.LOCK_UN)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
+            yield
+        except BaseException:
+            with contextlib.suppress(OSError, CacheError):  # the first error is the one to tell
+                _seal_if_last(cache, file)
+            raise
+        _seal_if_last(cache, file)
+
+
+def _seal_if_last(cache: Path, lock: TextIO) -> None:
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         seal(cache)
 
 

@@ -118,3 +118,12 @@ def test_a_newer_format_asks_for_a_newer_program(tmp_path: Path) -> None:
 def test_a_video_that_is_not_there_is_named(cache: Path, video_id: str) -> None:
     with pytest.raises(CacheError, match="has no video"):
         Cache(cache).video(video_id)
+
+
+def test_a_change_that_fails_is_sealed_as_far_as_it_came(cache: Path) -> None:
+    store.seal(cache)
+    with pytest.raises(KeyboardInterrupt), store.unsealed(cache):
+        write(cache, "v3")
+        raise KeyboardInterrupt
+    assert sealed(cache) == hashes(cache)
+    assert Cache(cache).video_ids() == ["v1", "v2", "v3"]
