@@ -15,6 +15,7 @@ import pytest
 
 from affcache import verify
 from affcache.store import Cache
+from tests.caches import make_cache
 from tests.trees import affwild2_tree, sewa_tree
 
 ROOT = Path(__file__).parents[1]
@@ -90,6 +91,23 @@ def test_sewa_goes_from_video_to_predictions(
     assert [row["valid"] == "1" for row in rows] == video.array("valid").tolist()
     assert all(-1.5 < float(row["valence"]) < 1.5 for row in rows if row["valid"] == "1")
     assert (tmp_path / "predictions" / "Test_DE_01.png").stat().st_size > 10_000
+
+
+def test_a_packed_cache_trains_and_predicts_as_its_folder_does(
+    program: Path, tmp_path: Path
+) -> None:
+    folder, packed = make_cache(tmp_path / "x.zarr"), tmp_path / "x.zarr.zip"
+    run(program, "pack", str(folder), str(packed))
+    settings = [word for setting in SHORT for word in ("--set", setting)]
+    for name, cache in (("folder", folder), ("packed", packed)):
+        words = ["train", "--head", "ap", "--cache", str(cache), "--out", str(tmp_path / name)]
+        run(program, *words, *settings)
+        words = ["predict", str(tmp_path / name), str(cache), "--out", str(tmp_path / name / "p")]
+        run(program, *words)
+    one, other = (sorted((tmp_path / name / "p").glob("*.csv")) for name in ("folder", "packed"))
+    assert [path.read_text() for path in one] == [path.read_text() for path in other]
+    weights = [tmp_path / name / "last.safetensors" for name in ("folder", "packed")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
 def test_a_bare_video_is_predicted_on(program: Path, tmp_path: Path, pyfeat_clips: Path) -> None:

@@ -10,6 +10,7 @@ import csv
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def predict(run: Run, target: Path, out: Path | None, device: torch.device) -> l
 
     Parameters
     ----------
-    target : a cache or a video file
+    target : a cache (a folder or packed) or a video file
     out : folder of the CSV and PNG files; None is `predictions/<name>` in the run
 
     Raises
@@ -49,7 +50,8 @@ def predict(run: Run, target: Path, out: Path | None, device: torch.device) -> l
     """
     folder = out or run.folder / "predictions" / target.stem
     folder.mkdir(parents=True, exist_ok=True)
-    cache = Cache(extract(run, target, folder) if target.is_file() else target)
+    is_video = target.is_file() and not zipfile.is_zipfile(target)
+    cache = Cache(extract(run, target, folder) if is_video else target)
     data.same_fingerprint(run.config["cache"], cache)
     recipe = run.recipe
     sequences = data.for_run(cache, recipe.task, run.config["pseudo"], run.pseudo_attributes())
