@@ -215,6 +215,10 @@ def unsealed(cache: Path) -> Iterator[None]:
 
     Also after a change that fails: every group is replaced as a whole, so what is there is true.
     """
+    if cache.is_file():
+        raise CacheError(
+            f"{cache}: is a packed file, which never changes; `affcache unpack` it and change that"
+        )
     with (cache / PRIVATE / "writers.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         unseal(cache)

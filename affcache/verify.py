@@ -108,6 +108,8 @@ def repair(path: Path, faults: list[Fault]) -> list[str]:
     list of str
         The groups that were moved, relative to the cache.
     """
+    if path.is_file():
+        raise CacheError(f"{path}: is a packed file, which is not repaired; fetch or pack it again")
     quarantine = path / PRIVATE / "quarantine"
     groups = sorted(
         {"/".join(f.where.split("/")[: _depth(f.where) + 1]) for f in faults if f.video}

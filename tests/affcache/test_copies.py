@@ -17,6 +17,7 @@ from affcache.publish import create
 from affcache.selection import Selection, parse_selection
 from affcache.store import Cache
 from affcache.unpack import write_folder
+from affcache.windows import RandomWindows, load_split
 from tests.affcache.packed import packed, part, tree
 from tests.caches import FIELDS, make_cache, publish_video
 
@@ -323,3 +324,28 @@ def test_a_users_mistakes_are_one_line(
         assert any(part in err for part in message.split("|")), err
         assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_packed_file_never_changes(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = Path(shutil.move(packed(made, "fixed.zarr.zip"), tmp_path / "fixed.zarr.zip"))
+    before = file.read_bytes()
+    for words in (("readout", "--cache", file, "--task", "va"), ("verify", file, "--repair")):
+        _, _, err = run(capsys, *words)
+        assert "is packed;" in err or "is a packed file" in err, words
+    assert file.read_bytes() == before
+
+
+def test_training_reads_a_packed_file_as_it_reads_a_folder(made: Path) -> None:
+    file = packed(made, "train.zarr.zip", replace=True)
+    for split in ("train", "validation", "test"):
+        for mine, theirs in zip(
+            load_split(file, "va", "teacher", split),
+            load_split(made, "va", "teacher", split),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(mine.features, theirs.features)
+            np.testing.assert_array_equal(mine.pseudo, theirs.pseudo)
+    again = RandomWindows(load_split(file, "va", "teacher", "train"), shortest=5, longest=9)
+    assert again.batch(0).features.shape[0] == 16
