@@ -45,6 +45,7 @@ class Driver:
     extra : the extra of this package that installs it
     options : for the filesystem; what the user says comes on top
     opening : for every file that is opened
+    jobs : groups that move at the same time; on a disk, more only stand in each other's way
     objects : whether a file appears whole or not at all, and folders are only names
     passing : "module:class" of errors that may pass by themselves, beside OSError
     lasting : "module:class" of errors among those that will not
@@ -54,6 +55,7 @@ class Driver:
     extra: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     opening: Mapping[str, Any] = field(default_factory=dict)
+    jobs: int = 8
     objects: bool = False
     passing: tuple[str, ...] = ()
     lasting: tuple[str, ...] = ()
@@ -121,8 +123,8 @@ _SFTP = Driver(
 )
 
 DRIVERS: dict[str, Driver] = {
-    "file": Driver(),
-    "local": Driver(),
+    "file": Driver(jobs=2),
+    "local": Driver(jobs=2),
     "memory": Driver(objects=True),
     "s3": _S3,
     "s3a": _S3,

@@ -42,14 +42,12 @@ from affcache.remote import Moved, Remote
 from affcache.seals import PRIVATE
 from affcache.store import Cache
 
-JOBS = 8
-
 
 def push(
     cache: Path,
     there: Remote,
     *,
-    jobs: int = JOBS,
+    jobs: int | None = None,
     force: bool = False,
     dry_run: bool = False,
     chosen: Chosen = everything,
@@ -60,7 +58,7 @@ def push(
     ----------
     cache : a sealed cache, a folder or a zip
     there : the remote folder; made if it is not there
-    jobs : groups on their way at the same time
+    jobs : groups on their way at the same time; None takes what suits the kind of place
     force : replace groups that have other content there
     dry_run : only say what would be sent; nothing is written
     chosen : which groups to look at
@@ -104,7 +102,7 @@ def pull(
     there: Remote,
     cache: Path,
     *,
-    jobs: int = JOBS,
+    jobs: int | None = None,
     force: bool = False,
     dry_run: bool = False,
     chosen: Chosen = everything,
@@ -166,7 +164,7 @@ def _sealed(where: Place | Remote) -> notes.Seals:
 
 
 def _in_order(
-    moves: Iterable[Move], work: Callable[[Move], None], jobs: int, there: Remote
+    moves: Iterable[Move], work: Callable[[Move], None], jobs: int | None, there: Remote
 ) -> None:
     """Folders first, one by one; then everything that lies in them, several at a time.
 
@@ -176,7 +174,7 @@ def _in_order(
     for move in moves:
         if notes.is_folder(move.group):
             work(move)
-    with ThreadPoolExecutor(max(1, jobs)) as pool:
+    with ThreadPoolExecutor(jobs or there.driver.jobs) as pool:
         running = [pool.submit(work, move) for move in moves if not notes.is_folder(move.group)]
         try:
             for future in as_completed(running):
