@@ -27,6 +27,13 @@ def unpacked(file: Path, name: str = "unpacked.zarr") -> Path:
     return target
 
 
+def pack_and_unpack(cache: Path, folder: Path) -> None:
+    """What the crash test starts and kills: a pack, and a folder made of it."""
+    folder.mkdir(exist_ok=True)
+    write_pack(contents(Cache(cache)), folder / "x.zarr.zip")
+    write_folder(packed_contents(folder / "x.zarr.zip"), folder / "x.zarr")
+
+
 def part(
     cache: Path, target: Path, *only: str, without: str = "", streams: str | None = None
 ) -> Path:

@@ -2,11 +2,14 @@
 
 import fcntl
 import io
+import multiprocessing
 import os
 import re
 import shutil
+import time
 import zipfile
 import zlib
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +21,21 @@ from affcache import pack, store, verify, zips
 from affcache.contents import File
 from affcache.errors import CacheError, StorageError
 from affcache.places import ZipPlace
-from tests.affcache.packed import outside, packed, tree, unpacked
+from tests.affcache.packed import outside, pack_and_unpack, packed, tree, unpacked
 from tests.caches import make_cache
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_cache(tmp_path_factory.mktemp("cache") / "x.zarr", videos=3, frames=60, width=8)
+
+
+@pytest.fixture(scope="module")
+def context() -> ForkServerContext:
+    """Processes that begin with everything imported, so that a kill hits the writing."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.affcache.packed"])
+    return context
 
 
 @pytest.fixture
@@ -137,6 +148,34 @@ def test_a_living_writer_is_left_alone(cache: Path) -> None:
         with pytest.raises(CacheError, match="being written by another process"):
             packed(cache)
     assert partial.exists()
+
+
+def test_a_kill_at_any_moment_leaves_nothing_or_everything(
+    made: Path, tmp_path: Path, context: ForkServerContext
+) -> None:
+    """Packing and unpacking, killed at moments spread over a run; the next run completes."""
+    file = packed(made, "whole.zarr.zip", replace=True)
+    began = time.monotonic()
+    process = context.Process(target=pack_and_unpack, args=(made, tmp_path / "timed"))
+    process.start()
+    process.join()
+    length = time.monotonic() - began
+    for turn in range(20):
+        folder = tmp_path / f"{turn}"
+        process = context.Process(target=pack_and_unpack, args=(made, folder))
+        process.start()
+        time.sleep(length * turn / 20)
+        process.kill()
+        process.join()
+        if (folder / "x.zarr.zip").exists():
+            assert (folder / "x.zarr.zip").read_bytes() == file.read_bytes()
+        if (folder / "x.zarr").exists():
+            assert tree(folder / "x.zarr") == tree(made)
+            shutil.rmtree(folder / "x.zarr")
+        (folder / "x.zarr.zip").unlink(missing_ok=True)
+        pack_and_unpack(made, folder)
+        assert tree(folder / "x.zarr") == tree(made)
+        assert sorted(path.name for path in folder.iterdir()) == ["x.zarr", "x.zarr.zip"]
 
 
 def test_a_link_in_the_place_of_the_partial_file_is_not_written_through(cache: Path) -> None:
