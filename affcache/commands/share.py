@@ -34,7 +34,7 @@ def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--jobs",
                 type=click.IntRange(1, 64),
-                help="Videos on their way at the same time; by default 2 on disks, 8 over a network.",
+                help="Videos on their way at once; by default 2 on disks, 8 over a network.",
             ),
             click.option(
                 "--option",

@@ -1,7 +1,7 @@
 """What it costs to push a cache to a folder and to pull it from there, beside cp -r.
 
-Measured as in bench_share: processes of their own, the kernel's wall time and peak memory, turns in
-a new order each time, the ratio of cp's time to the command's. Push reads back and hashes every byte
+Measured as in bench_share: processes of their own, the kernel's time and peak memory, turns in a
+new order each time, the ratio of cp's time to the command's. Push reads back and hashes every byte
 that it wrote; pull hashes every byte and forces it to the disk. cp does neither.
 
     python tests/bench/bench_push.py [--megabytes 600] [--turns 5] [--record]
