@@ -13,20 +13,28 @@ from affcache.table import show
 
 
 def show_assets(*, as_json: bool) -> None:
-    """Print the table of assets, as text or JSON."""
+    """Print the table of assets; as JSON with licences and files."""
     rows = [
         {
             "name": asset.name,
             "about": asset.about,
-            "files": len(asset.files),
-            "MB": f"{sum(file.bytes for file in asset.files.values()) / 1e6:.1f}",
-            "licence": asset.licence,
-            "from": asset.origin,
+            "MB": sum(file.bytes for file in asset.files.values()) / 1e6,
             "state": assets.state(asset.name),
         }
         for asset in assets.ASSETS.values()
     ]
+    if as_json:
+        rows = [row | _further(assets.ASSETS[str(row["name"])]) for row in rows]
     show(f"assets, kept in {assets.home() / 'assets'}", rows, as_json=as_json)
+
+
+def _further(asset: assets.Asset) -> dict[str, object]:
+    return {
+        "licence": asset.licence,
+        "from": asset.origin,
+        "folder": str(assets.folder(asset.name)),
+        "files": {file.name: file.sha256 for file in asset.files.values()},
+    }
 
 
 def fetch_assets(names: Sequence[str], source: Path | None) -> None:
