@@ -338,9 +338,11 @@ def _replacing(cache: Path, group: str) -> Iterator[Path]:
         shutil.rmtree(leftover, ignore_errors=True)
     yield fresh
     target = cache / group
-    if target.exists():
-        target.rename(stale)
-    fresh.rename(target)
+    with (cache / PRIVATE / "swap.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two who replace the same group take turns
+        if target.exists():
+            target.rename(stale)
+        fresh.rename(target)
     sync_folder(target.parent)
     shutil.rmtree(stale, ignore_errors=True)
 

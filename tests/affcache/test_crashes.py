@@ -72,6 +72,26 @@ def test_several_writers_share_a_cache_and_write_each_video_once(
     assert verify.verify(cache) == []
 
 
+def label_often(cache: Path) -> None:
+    """Replace one video's annotations again and again."""
+    for value in range(60):
+        store.write_labels(cache, "v0", {"va": np.full((40, 2), value / 60)}, {"subject": "s"})
+
+
+def test_several_who_annotate_one_video_take_turns(
+    tmp_path: Path, context: ForkServerContext
+) -> None:
+    cache = tmp_path / "x.zarr"
+    publish.create(cache, "test", FIELDS, {})
+    writers = [context.Process(target=label_often, args=(cache,)) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * 3
+    assert store.Cache(cache).place.members("labels") == ["v0", "zarr.json"]
+
+
 def write_beyond_the_limit(cache: Path) -> None:
     """Write videos until the process may not make larger files, as on a full disk."""
     with store.unsealed(cache):
