@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from affcache import assets
+
+# How long an example takes says nothing on a busy machine.
+settings.register_profile("affcache", deadline=None)
+settings.load_profile("affcache")
 
 
 @pytest.fixture(scope="session")
