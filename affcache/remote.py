@@ -93,7 +93,13 @@ class Remote(Folders):
                     for block in self.connection.unless_stopped(blocks()):
                         file.write(block)
                         count(len(block))
-                self._check(filesystem, arriving, name, entry, blocks)
+                try:
+                    self._check(filesystem, arriving, name, entry, blocks)
+                except FileNotFoundError:
+                    # Somebody who puts the same file there just now may hide it for a moment.
+                    raise WrongBytesError(
+                        f"{self.path}/{name}: vanished when it was sent"
+                    ) from None
                 if arriving != name:
                     filesystem.mv(self._at(arriving), self._at(name))
 

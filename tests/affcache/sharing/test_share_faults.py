@@ -291,3 +291,19 @@ def test_progress_takes_back_what_went_in_vain(quick_site: Site, original: Path)
     name = "videos/v00/features/c/0/0"
     there.send(name, sealed[name], lambda: place.blocks(name), total.append)
     assert sum(total) == sealed[name].size
+
+
+def test_a_file_that_vanishes_when_it_was_sent_is_sent_again(
+    quick_site: Site, original: Path, tmp_path: Path
+) -> None:
+    hidden = {"left": 3}
+
+    def hide(name: str, path: str) -> Exception | None:
+        if name == "open rb" and ("arriving" in path or "/c/" in path) and hidden["left"]:
+            hidden["left"] -= 1
+            return FileNotFoundError(2, "No such file or directory")
+        return None
+
+    share.push(original, faulty(quick_site.url, {}, Plan(each=hide)))
+    assert hidden["left"] == 0
+    assert_arrived(quick_site, original, tmp_path / "b.zarr")
