@@ -46,6 +46,7 @@ class Driver:
     options : for the filesystem; what the user says comes on top
     opening : for every file that is opened
     jobs : groups that move at the same time; on a disk, more only stand in each other's way
+    block_bytes : how much is read at once; on a disk, what a processor's cache holds
     objects : whether a file appears whole or not at all, and folders are only names
     passing : "module:class" of errors that may pass by themselves, beside OSError
     lasting : "module:class" of errors among those that will not
@@ -56,6 +57,7 @@ class Driver:
     options: Mapping[str, Any] = field(default_factory=dict)
     opening: Mapping[str, Any] = field(default_factory=dict)
     jobs: int = 8
+    block_bytes: int = 4 << 20
     objects: bool = False
     passing: tuple[str, ...] = ()
     lasting: tuple[str, ...] = ()
@@ -122,9 +124,11 @@ _SFTP = Driver(
     ),
 )
 
+_DISK = Driver(jobs=2, block_bytes=256 << 10)
+
 DRIVERS: dict[str, Driver] = {
-    "file": Driver(jobs=2),
-    "local": Driver(jobs=2),
+    "file": _DISK,
+    "local": _DISK,
     "memory": Driver(objects=True),
     "s3": _S3,
     "s3a": _S3,

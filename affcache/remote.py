@@ -27,7 +27,6 @@ from affcache.errors import CacheError, RemoteError, StorageError
 from affcache.folders import Folders
 from affcache.seals import PRIVATE, Sealed
 
-BLOCK_BYTES = 4 << 20
 LARGEST_DOCUMENT = 1 << 27
 ARRIVING = f"{PRIVATE}/arriving"
 STALE_SECONDS = 86_400.0
@@ -218,9 +217,9 @@ class Remote(Folders):
 
     def _blocks(self, filesystem: Any, name: str, limit: int | None = None) -> Iterator[bytes]:
         """A file's bytes; of one that is longer than `limit`, a single byte beyond."""
-        left = limit
+        left, most = limit, self.driver.block_bytes
         with filesystem.open(self._at(name), "rb", **self.driver.opening) as file:
-            while block := file.read(BLOCK_BYTES if left is None else min(BLOCK_BYTES, left + 1)):
+            while block := file.read(most if left is None else min(most, left + 1)):
                 yield from self.connection.unless_stopped([bytes(block)])
                 if left is not None:
                     left -= len(block)

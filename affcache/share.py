@@ -201,7 +201,7 @@ def _send(there: Remote, taken: notes.Seals, source: Place, moved: Moved, move: 
     for name in sorted(present.keys() - move.files.keys()):
         there.remove(name)
     for name in _metadata_last(move.group, move.files):
-        entry, blocks = move.files[name], partial(source.blocks, name)
+        entry, blocks = move.files[name], partial(source.blocks, name, there.driver.block_bytes)
         if present.get(name) == entry.size and there.holds(name, entry, blocks):
             moved(entry.size)
         else:
