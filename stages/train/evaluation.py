@@ -16,9 +16,8 @@ import numpy as np
 import torch
 
 from affcache.errors import RunError
-from affcache.metrics import ccc, match_spread, paired_interval, pcc, rmse
+from affcache.metrics import match_spread, paired_interval, summarise
 from affcache.progress import say
-from affcache.schema import DIMENSIONS
 from affcache.store import Cache
 from affcache.windows import Sequence as FrameSequence
 from stages.train import data, inference
@@ -27,7 +26,6 @@ from stages.train.run import Run
 from stages.train.smoothing import trailing_mean
 
 TRAILING_SECONDS = 0.5
-METRICS = {"ccc": ccc, "pcc": pcc, "rmse": rmse}
 Rows = list[np.ndarray]  # one (frame, target) array per sequence
 
 
@@ -106,26 +104,10 @@ def matched(
 
 
 def scores(sequences: Sequence[FrameSequence], rows: Rows, over: str) -> dict[str, float]:
-    """Every metric per dimension and their mean.
-
-    Parameters
-    ----------
-    over : "frames" scores all frames in one pool; "sequences" averages the scores of the sequences
-        that have at least two scored frames
-    """
-    pairs = [(s.labels[s.counted], r[s.counted]) for s, r in zip(sequences, rows, strict=True)]
-    if over == "frames":
-        pairs = [(np.concatenate([t for t, _ in pairs]), np.concatenate([p for _, p in pairs]))]
-    pairs = [(truth, said) for truth, said in pairs if len(truth) > 1]
-    found: dict[str, float] = {}
-    for name, metric in METRICS.items():
-        by_target = [
-            float(np.mean([metric(truth[:, d], said[:, d]) for truth, said in pairs]))
-            for d in range(len(DIMENSIONS))
-        ]
-        found |= {f"{name}_{d}": v for d, v in zip(DIMENSIONS, by_target, strict=True)}
-        found[f"{name}_mean"] = float(np.mean(by_target))
-    return found
+    """Every metric per dimension and their mean over the frames that count (`summarise`)."""
+    truths = [sequence.labels[sequence.counted] for sequence in sequences]
+    said = [r[s.counted] for r, s in zip(rows, sequences, strict=True)]
+    return summarise(truths, said, over)
 
 
 def coverage(sequences: Sequence[FrameSequence]) -> dict[str, int]:

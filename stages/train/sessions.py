@@ -13,6 +13,7 @@ import numpy as np
 import affcache
 from affcache.arrays import write_json
 from affcache.errors import CacheError, RunError
+from affcache.metrics import METRICS
 from affcache.progress import say
 from affcache.schema import DIMENSIONS
 from affcache.store import Cache
@@ -152,7 +153,7 @@ def _announce(
 
 def _print_evaluation(document: dict[str, Any]) -> None:
     """One narrow table per metric, the frames behind them, and the differences over people."""
-    for metric in evaluation.METRICS:
+    for metric in METRICS:
         show(f"{metric.upper()} on {document['split']}", _pivot(document["scores"], metric))
     click.echo(
         "V valence, A arousal: all frames together; seq: averaged over sequences.\n"
