@@ -11,7 +11,7 @@ from affcache.errors import AffcacheError, CacheError, StorageError, VideoError
 from affcache.publish import VideoWriter, claim
 from affcache.schema import EXPRESSIONS, VIDEO_ARRAYS
 from affcache.store import Cache, sha256_of
-from affcache.verify import verify
+from affcache.verify import repair, verify
 from stages.extract import crop
 from stages.extract.backbones.mini_xception import MiniXception
 from stages.extract.pipeline import Result, extract, from_files, from_manifest
@@ -228,3 +228,18 @@ def test_a_full_disk_ends_the_run_in_one_line_and_keeps_what_is_published(
     assert not list((out / ".affcache").glob("failed/*"))
     assert [o.status for o in run(paths, out).outcomes] == ["skipped", "done", "done"]
     assert verify(out) == []
+
+
+def test_what_repair_moves_away_is_made_again(short_clips: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "x.zarr"
+    run(short_clips, out)
+    whole = contents(out)
+    chunk = out / "videos" / "single_face" / "features" / "c" / "0" / "0"
+    data = bytearray(chunk.read_bytes())
+    data[1000] ^= 1
+    chunk.write_bytes(bytes(data))
+    repair(out, verify(out))
+    assert Cache(out).video_ids() == ["carphone_pristine"]
+    assert [o.status for o in run(short_clips, out).outcomes] == ["done", "skipped"]
+    assert verify(out) == []
+    assert contents(out) == whole
