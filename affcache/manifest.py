@@ -9,7 +9,7 @@ it against a folder and gives frozen rows, one for each face that is to be follo
     root_variable = "MINE_ROOT"          # environment variable for the data's folder; --root wins
     subject = "(p\\d+)_"                 # regular expression matched at the start of the id; its
                                          # group is the person. Without it every id is a person
-    fps = 25                             # only if the format fixes it
+    fps = 25                             # only if the format fixes it; others are mentioned
     assets = ["pyfeat-clips"]            # instead of a folder: videos that `affcache assets` has
 
     [videos]

@@ -31,6 +31,7 @@ from stages.extract.job import Job, Outcome, Settings
 from stages.extract.video import source_digest, standing
 from stages.extract.workers import run_here, run_pool
 
+RATE_TOLERANCE = 0.01
 BATCH = {"cpu": 32, "cuda": 128, "mps": 64}
 
 
@@ -124,6 +125,7 @@ def extract(
     with store.unsealed(out):
         outcomes = _extract_all(jobs, settings, count)
         labelled = _label(source, out, outcomes)
+    _say_rates(source, out, outcomes)
     return Result(outcomes=outcomes, labelled=tuple(labelled), seconds=time.perf_counter() - began)
 
 
@@ -255,6 +257,19 @@ def _count(jobs: Sequence[Job]) -> int | None:
             seconds = float((stream.duration or 0) * (stream.time_base or 0))
             total += stream.frames or round(seconds * rate)
     return total
+
+
+def _say_rates(source: Source, out: Path, outcomes: Sequence[Outcome]) -> None:
+    """Mention new videos whose frame rate is not the one that the manifest's format fixes."""
+    fixed = source.described.fps if source.described else None
+    if fixed is None:
+        return
+    cache = store.Cache(out)
+    for outcome in outcomes:
+        if outcome.status == "done":
+            rate = float(cache.video(outcome.id).attributes["fps"])
+            if abs(rate - fixed) > RATE_TOLERANCE * fixed:
+                say(f"{outcome.id}: {rate:.2f} frames a second, the manifest says {fixed:g}")
 
 
 def _label(source: Source, out: Path, outcomes: Sequence[Outcome]) -> list[Report]:

@@ -243,3 +243,20 @@ def test_what_repair_moves_away_is_made_again(short_clips: list[Path], tmp_path:
     assert [o.status for o in run(short_clips, out).outcomes] == ["done", "skipped"]
     assert verify(out) == []
     assert contents(out) == whole
+
+
+def test_a_frame_rate_that_the_manifest_excludes_is_mentioned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "videos").mkdir()
+    film(tmp_path / "videos" / "a.mp4", 5)
+    for fps, said in ((25, False), (50, True)):
+        path = tmp_path / f"{fps}.toml"
+        path.write_text(
+            f'name = "m"\ntasks = []\nfps = {fps}\n[videos]\nglobs = ["videos/*.mp4"]\n'
+            '[split]\nby = "id"\ntest = ["*"]\n'
+        )
+        source = from_manifest(str(path), tmp_path)
+        extract(source, tmp_path / f"{fps}.zarr", device="cpu", workers=1)
+        message = "a: 25.00 frames a second, the manifest says 50"
+        assert (message in capsys.readouterr().err) == said
