@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 from affcache.errors import ManifestError
 from affcache.schema import SPLITS, TASKS, is_safe_id
 from affcache.splits import RULES, SplitRule
-from affcache.tomltable import NUMBER, TABLES, TEXT, TEXTS, TomlTable
+from affcache.tomltable import NUMBER, TABLES, TEXT, TEXTS, TomlTable, subject_pattern
 
 FACES = ("largest", "left", "right")
 FORMATS = {"affwild2": TASKS, "sewa": ("va",), "frame-csv": TASKS}
@@ -124,7 +124,7 @@ def _read(top: TomlTable) -> Manifest:
         id=_template(videos, "id", videos.take("id", TEXT, "{stem}"), ("stem", "parent")),
         face=_one(videos, "face", videos.take("face", TEXT, "largest"), FACES),
         faces=_faces(videos.table("faces")),
-        subject=_pattern(top),
+        subject=subject_pattern(top),
         split=_split(split, needed=not table or any(entry.split is None for entry in table)),
         labels=_labels(top.table("labels"), tasks, split.values.get("by") == "annotation"),
         problems=(),
@@ -180,21 +180,6 @@ def _faces(table: TomlTable) -> dict[str, str]:
 
 def _present(values: Mapping[str, str | None]) -> dict[str, str]:
     return {key: value for key, value in values.items() if value}
-
-
-def _pattern(top: TomlTable) -> re.Pattern[str] | None:
-    text = top.take("subject", TEXT)
-    if text is None:
-        return None
-    try:
-        pattern = re.compile(text)
-    except re.error as error:
-        top.problems.append(f"subject{top.line('subject')} is not a regular expression: {error}")
-        return None
-    if pattern.groups < 1:
-        top.problems.append(f"subject{top.line('subject')} needs a (group) that holds the subject")
-        return None
-    return pattern
 
 
 def _split(table: TomlTable, *, needed: bool) -> SplitRule:

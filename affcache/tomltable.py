@@ -88,6 +88,22 @@ class TomlTable:
         return f" (line {found})" if found else ""
 
 
+def subject_pattern(top: TomlTable) -> re.Pattern[str] | None:
+    """The `subject` key: a regular expression whose first group is the person; None without one."""
+    text = top.take("subject", TEXT)
+    if text is None:
+        return None
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        top.problems.append(f"subject{top.line('subject')} is not a regular expression: {error}")
+        return None
+    if pattern.groups < 1:
+        top.problems.append(f"subject{top.line('subject')} needs a (group) that holds the subject")
+        return None
+    return pattern
+
+
 def _line_of(text: str, path: tuple[str, ...], key: str) -> int | None:
     """The first line that sets a key or opens its table; inline tables hide theirs."""
     section: tuple[str, ...] = ()

@@ -6,7 +6,6 @@ its line; a key that nobody reads is wrong.
 
 from __future__ import annotations
 
-import re
 import tomllib
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from affcache.foreign import FORMATS
 from affcache.foreign.spec import FeatureSpec, Files, LabelSpec, Spec
 from affcache.schema import ACTION_UNITS, EXPRESSIONS, SPLITS, is_safe_id
 from affcache.splits import SplitRule
-from affcache.tomltable import NUMBER, TABLES, TEXT, TEXTS, Check, TomlTable
+from affcache.tomltable import NUMBER, TABLES, TEXT, TEXTS, Check, TomlTable, subject_pattern
 
 EXAMPLES = Path(__file__).parent / "examples"
 TASKS = ("va", "expr", "au", "au_intensity")
@@ -68,7 +67,7 @@ def parse_spec(text: str, where: str) -> Spec:
         about=top.take("about", TEXT, ""),
         features=_features(top.table("features")),
         labels=tuple(labels),
-        subject=_pattern(top),
+        subject=subject_pattern(top),
         split=_split(top.table("split")),
         text=text,
     )
@@ -182,20 +181,6 @@ def _units(table: TomlTable) -> dict[str, str]:
     units.known += [unit for unit in known if unit not in units.known]
     units.close()
     return found
-
-
-def _pattern(top: TomlTable) -> re.Pattern[str] | None:
-    text = top.take("subject", TEXT)
-    if text is None:
-        return None
-    try:
-        pattern = re.compile(text)
-    except re.error as error:
-        top.problems.append(f"subject{top.line('subject')} is not a regular expression: {error}")
-        return None
-    if pattern.groups < 1:
-        top.problems.append(f"subject{top.line('subject')} needs a (group) that holds the person")
-    return pattern
 
 
 def _split(table: TomlTable) -> SplitRule:
