@@ -23,6 +23,9 @@ from tests.affcache.sharing.servers import Site, through, wire
 
 MOMENTS = 12
 CUT = ConnectionResetError(104, "Connection reset by peer")
+# Eight threads share the count, and a try is some five operations, so the faults have to lie far
+# apart for six tries to be enough: at every 17th one file in a few hundred met six in a row.
+NOW_AND_THEN = range(3, 2000, 53)
 
 
 def at(site: Site) -> remote.Remote:
@@ -88,10 +91,10 @@ def test_a_pull_cut_at_any_moment_is_completed_by_the_next(
 def test_errors_that_pass_are_tried_again(
     site: Site, original: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = Plan(fails=dict.fromkeys(range(3, 400, 17), CUT))
+    plan = Plan(fails=dict.fromkeys(NOW_AND_THEN, CUT))
     share.push(original, faulty(site.url, site.options, plan))
     assert "trying again" in capsys.readouterr().err
-    plan = Plan(fails=dict.fromkeys(range(3, 400, 17), TimeoutError("timed out")))
+    plan = Plan(fails=dict.fromkeys(NOW_AND_THEN, TimeoutError("timed out")))
     share.pull(faulty(site.url, site.options, plan), tmp_path / "b.zarr")
     assert_arrived(site, original, tmp_path / "b.zarr")
 
@@ -120,8 +123,8 @@ def test_real_connections_that_are_cut_are_made_anew(
 def test_wrong_bytes_on_the_way_are_noticed_and_sent_again(
     site: Site, original: Path, tmp_path: Path
 ) -> None:
-    share.push(original, faulty(site.url, site.options, Plan(garbles=set(range(5, 400, 31)))))
-    plan = Plan(garbles=set(range(20, 400, 31)))
+    share.push(original, faulty(site.url, site.options, Plan(garbles=set(range(5, 2000, 53)))))
+    plan = Plan(garbles=set(range(20, 2000, 53)))
     share.pull(faulty(site.url, site.options, plan), tmp_path / "b.zarr")
     assert_arrived(site, original, tmp_path / "b.zarr")
 
