@@ -1,16 +1,21 @@
 """What a head is: windows in, a loss to minimise or a prediction per frame out.
 
 The trainer, the evaluation and the drawings know heads only through `Head`. A new head is a module
-with one class and one row in `HEADS`.
+with one class and one row in `HEADS`, or, in a package of somebody else's, an entry point of the
+group `affcache.heads`.
 
 Convention: (B, L, ...) is batch, frame; a frame's row is used only where `mask` is true, and
-what lies in the other rows (zeros, NaN) must have no influence on anything.
+what lies in the other rows (zeros, NaN) must have no influence on anything. Columns of labels,
+pseudo-labels and predictions are those of `affcache.sequences`.
 """
 
 from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from itertools import accumulate
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -22,6 +27,7 @@ from stages.train.suggest import known
 HEADS: dict[str, str] = {
     "ap": "stages.train.heads.ap:AffectiveProcess",
 }
+ENTRY_POINTS = "affcache.heads"
 
 
 class Windows(NamedTuple):
@@ -29,9 +35,10 @@ class Windows(NamedTuple):
 
     Attributes
     ----------
-    features : (B, L, D) float32, zero in frames without a face
-    pseudo : (B, L, k) float32, the classifier's opinion; NaN in frames without a face
-    labels : (B, L, k) float32, NaN where there is no annotation; never read by `Head.predict`
+    features : (B, L, D) float32, all streams side by side (`Sizes.stream`), zero in frames without
+        a face
+    pseudo : (B, L, K) float32, the classifier's opinion; NaN in frames without a face
+    labels : (B, L, K) float32, NaN where there is no annotation; never read by `Head.predict`
     mask : (B, L) bool, the frames that count: with a face and a label in training, with a face in
         testing
     """
@@ -43,30 +50,62 @@ class Windows(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """What a head says per frame: mean (B, L, k) and, where it has one, standard deviation.
+    """What a head says per frame; NaN in frames about which it says nothing.
 
-    Both are NaN in frames about which the head says nothing.
+    Attributes
+    ----------
+    mean : (B, L, K), in the unit of the labels; probabilities for expressions and action units
+    std : (B, L, K) standard deviation, or None where the head has none
+    details : more that it knows per frame, (B, L, ...) by name, such as "attention"
     """
 
     mean: Tensor
     std: Tensor | None
+    details: Mapping[str, Tensor] = {}  # noqa: RUF012
 
 
 class Sizes(NamedTuple):
-    """What the data decides about a head: width of the features, number of targets."""
+    """What the data decides about a head.
 
-    features: int
-    targets: int
+    Attributes
+    ----------
+    streams : stream -> width, in the order of the columns of `Windows.features`
+    targets : task -> names of its columns, in the order of the K columns
+    fps : frames per second of the training data, the median over its videos
+    """
+
+    streams: dict[str, int]
+    targets: dict[str, tuple[str, ...]]
+    fps: float
+
+    @property
+    def features(self) -> int:
+        """Columns of all streams together, D."""
+        return sum(self.streams.values())
+
+    @property
+    def count(self) -> int:
+        """Columns of all tasks together, K."""
+        return sum(map(len, self.targets.values()))
+
+    def stream(self, name: str) -> slice:
+        """Where a stream's columns are."""
+        return _slices(self.streams)[name]
+
+    def columns(self, task: str) -> slice:
+        """Where a task's columns are."""
+        return _slices({task: len(names) for task, names in self.targets.items()})[task]
 
 
 class Head(nn.Module, ABC):
     """Base of every head.
 
-    Subclasses name a frozen dataclass `Settings` (the `[model]` table of their recipes) and are
-    made with `Head(sizes, settings)`.
+    Subclasses name a frozen dataclass `Settings` (the `[model]` table of their recipes), the tasks
+    that they can learn, and are made with `Head(sizes, settings)`.
     """
 
     Settings: ClassVar[type]
+    TASKS: ClassVar[tuple[str, ...]] = ("va",)
 
     @abstractmethod
     def __init__(self, sizes: Sizes, settings: Any) -> None: ...
@@ -76,12 +115,36 @@ class Head(nn.Module, ABC):
         """Scalars of one training batch: "loss" is minimised, the others are recorded.
 
         Everything random is drawn from `generator`, which is the default one of the device: layers
-        that draw by themselves (dropout) follow it too.
+        that draw by themselves (dropout) follow it too. A task that has no label in the batch
+        contributes exactly nothing.
         """
 
     @abstractmethod
     def predict(self, windows: Windows) -> Prediction:
         """Per-frame prediction without labels, deterministic."""
+
+    def sample(self, windows: Windows, count: int, generator: torch.Generator) -> Tensor:
+        """Coherent draws of whole functions, (count, B, L, K), from a head that has a latent.
+
+        Raises
+        ------
+        RecipeError
+            If the head has nothing to draw from.
+        """
+        raise RecipeError(f"{type(self).__name__} draws no samples; a head with a latent does (ap)")
+
+    def rates(self) -> dict[str, float]:
+        """Parameters whose learning rate is not the recipe's: name -> factor on it."""
+        return {}
+
+    def report(self) -> dict[str, float]:
+        """What it has learnt that a reader wants to see by name, such as a delay in seconds."""
+        return {}
+
+
+def head_names() -> list[str]:
+    """Every head there is: ours, then those that installed packages bring."""
+    return [*HEADS, *sorted(_brought().keys() - HEADS.keys())]
 
 
 def head_class(name: str) -> type[Head]:
@@ -90,12 +153,25 @@ def head_class(name: str) -> type[Head]:
     Raises
     ------
     RecipeError
-        If there is no such head; the message lists those there are.
+        If there is no such head, or a package brings something else by that name.
     """
-    if name not in HEADS:
-        raise RecipeError(f"no head {name!r}; {known('head', name, HEADS)}")
-    module, attribute = HEADS[name].split(":")
-    found = getattr(importlib.import_module(module), attribute)
-    assert isinstance(found, type)
-    assert issubclass(found, Head)
+    if name in HEADS:
+        module, attribute = HEADS[name].split(":")
+        found = getattr(importlib.import_module(module), attribute)
+    else:
+        brought = _brought()
+        if name not in brought:
+            raise RecipeError(f"no head {name!r}; {known('head', name, head_names())}")
+        found = brought[name].load()
+    if not (isinstance(found, type) and issubclass(found, Head)):
+        raise RecipeError(f"head {name!r} is {found!r}, expected a subclass of {__name__}.Head")
     return found
+
+
+def _brought() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+def _slices(widths: Mapping[str, int]) -> dict[str, slice]:
+    ends = list(accumulate(widths.values()))
+    return {name: slice(end - widths[name], end) for name, end in zip(widths, ends, strict=True)}

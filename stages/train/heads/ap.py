@@ -85,7 +85,7 @@ class AffectiveProcess(Head):
     def __init__(self, sizes: Sizes, settings: ApSettings) -> None:
         nn.Module.__init__(self)
         self.settings = settings
-        wide, width, targets = sizes.features, settings.width, sizes.targets
+        wide, width, targets = sizes.features, settings.width, sizes.count
         self.upsample = nn.Linear(targets, wide)
         self.encoder = Layers(2 * wide, width)
         self.common = nn.Linear(width, width)
