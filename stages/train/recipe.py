@@ -15,12 +15,14 @@ from typing import Any
 
 from affcache.errors import RecipeError
 from stages.train.heads import head_class
-from stages.train.settings import choice, fill, number
+from stages.train.settings import choice, fill, flag, number
 from stages.train.suggest import known
 
 FOLDER = Path(__file__).parent / "recipes"
-SCHEDULES = ("cosine", "constant")
-TASKS = ("va",)  # what can be scored so far
+OPTIMISERS = ("adam", "adamw", "sgd")
+SCHEDULES = ("cosine", "constant", "exponential", "restarts")
+PRECISIONS = ("float32", "bfloat16")
+EXECUTIONS = ("eager", "compile", "graph")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,29 +44,60 @@ class WindowSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Optimiser:
-    """`[optimiser]`: Adam and the course of its learning rate.
+    """`[optimiser]`: how weights descend, and the course of the learning rate.
 
     Attributes
     ----------
-    learning_rate : at the first iteration
+    name : "adam", "adamw" (weight decay beside the gradient, not inside it) or "sgd"
+    learning_rate : at the first iteration; a head may scale it for single parameters
     beta1, beta2 : Adam's decay rates
-    weight_decay : L2 penalty inside Adam's gradient, as torch.optim.Adam has it
-    schedule : "cosine" falls from the learning rate at the first iteration to 0 after the last
+    momentum, nesterov : of "sgd"; without momentum nesterov has no meaning
+    weight_decay : L2 penalty inside the gradient; for "adamw" the share of a weight that a step
+        takes away, times the learning rate
+    schedule : "cosine" falls from the learning rate at the first iteration to 0 after the last;
+        "exponential" stays for `after` epochs, then is multiplied by `gamma` at each epoch's start;
+        "restarts" falls like a cosine within `period` epochs, starts again, and every period is
+        `multiplier` times as long as the one before
+    gamma, after, period, multiplier : see `schedule`; after and period in epochs
+    clip : longest gradient (2-norm over all parameters), longer ones are scaled down; 0 is off
+    ema : decay per iteration of an exponential average of the weights, which is then what is
+        validated, kept as best and used; 0 is off
     """
 
+    name: str = choice("adam", OPTIMISERS)
     learning_rate: float = number(2.5e-4, low=0.0)
     beta1: float = number(0.9, low=0.0, high=0.999999)
     beta2: float = number(0.999, low=0.0, high=0.999999)
+    momentum: float = number(0.9, low=0.0, high=0.999999)
+    nesterov: bool = flag(False)
     weight_decay: float = number(1e-4, low=0.0)
     schedule: str = choice("cosine", SCHEDULES)
+    gamma: float = number(0.9, low=0.0, high=1.0)
+    after: int = number(10, low=0)
+    period: int = number(10, low=1)
+    multiplier: int = number(1, low=1)
+    clip: float = number(0.0, low=0.0)
+    ema: float = number(0.0, low=0.0, high=0.999999)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """`[training]`: an epoch is `iterations` batches, followed by a validation."""
+    """`[training]`: an epoch is `iterations` batches, followed by a validation.
+
+    Attributes
+    ----------
+    epochs, iterations : at most so many epochs of so many batches
+    patience : epochs without a better validation score after which training ends; 0 is off
+    precision : of the loss's matrix products, "float32" or "bfloat16" (torch's autocast); weights,
+        gradients and what is predicted stay float32
+    execution : of loss and gradient, "eager", "compile" (torch.compile) or "graph" (CUDA graphs)
+    """
 
     epochs: int = number(25, low=1)
     iterations: int = number(1000, low=1)
+    patience: int = number(0, low=0)
+    precision: str = choice("float32", PRECISIONS)
+    execution: str = choice("eager", EXECUTIONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +107,7 @@ class Recipe:
     Attributes
     ----------
     head : a name in `stages.train.heads.HEADS`
-    task : whose labels are learnt
+    task : whose labels are learnt; several are joined, as in "va+expr+au"
     model : the head's own settings, an instance of its `Settings`
     """
 
@@ -145,8 +178,11 @@ def from_tables(tables: Mapping[str, Any], where: Callable[[str], str]) -> Recip
     name, task = tables.get("head"), tables.get("task", "va")
     if not isinstance(name, str):
         raise RecipeError(f"{where('head')}: head = {name!r}, expected the name of a head")
-    if task not in TASKS:
-        raise RecipeError(f"{where('task')}: task = {task!r}, expected one of {', '.join(TASKS)}")
+    able = head_class(name).TASKS
+    if not isinstance(task, str) or not set(task.split("+")) <= set(able):
+        raise RecipeError(
+            f"{where('task')}: task = {task!r}, expected of the head {name!r}: {' + '.join(able)}"
+        )
     parts: dict[str, Any] = {
         key: fill(kind, tables.get(key, {}), where, f"{key}.") for key, kind in TABLES.items()
     }

@@ -1,6 +1,6 @@
 """Settings that check themselves: a frozen dataclass whose fields say what they accept.
 
-A field is made with `number`, `choice` or `text`; `fill` turns a table of a TOML file into the
+A field is made with `number`, `choice` or `flag`; `fill` turns a table of a TOML file into the
 dataclass, and every complaint names the key, where it stood and what would have been right.
 """
 
@@ -38,6 +38,17 @@ def choice(default: str, options: Sequence[str]) -> Any:
     def check(value: object) -> str:
         if not isinstance(value, str) or value not in options:
             raise ValueError(f"one of {', '.join(options)}")
+        return value
+
+    return _field(default, check)
+
+
+def flag(default: bool) -> Any:
+    """A field for true or false."""
+
+    def check(value: object) -> bool:
+        if not isinstance(value, bool):
+            raise ValueError("true or false")
         return value
 
     return _field(default, check)

@@ -27,7 +27,8 @@ Command = Callable[..., Outcome]
 def test_a_run_folder_says_what_it_is(cache: Path, trained: Path) -> None:
     config = json.loads((trained / "config.json").read_text())
     assert config["recipe"]["head"] == "ap"
-    assert config["recipe"]["training"] == {"epochs": 3, "iterations": 12}
+    training = config["recipe"]["training"]
+    assert (training["epochs"], training["iterations"]) == (3, 12)
     assert config["recipe"]["optimiser"]["learning_rate"] == 2.5e-4
     assert config["seed"] == 0
     assert config["pseudo"] == "backbone"
