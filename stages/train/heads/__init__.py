@@ -26,6 +26,7 @@ from stages.train.suggest import known
 
 HEADS: dict[str, str] = {
     "ap": "stages.train.heads.ap:AffectiveProcess",
+    "streaming": "stages.train.heads.streaming:Streaming",
 }
 ENTRY_POINTS = "affcache.heads"
 
