@@ -162,14 +162,11 @@ class OpenVideo:
             name: (self._dims(f"videos/{self.id}/{name}"), self[name]) for name in self.arrays
         }
         for task, rows in self.labels.items():
-            dims = self._dims(f"labels/{self.id}/{task}")
-            # Intensities may be of other units than the twelve: their columns have no names here.
-            dims = ["frame", "intensity"] if task == "au_intensity" else dims
-            arrays[f"label_{task}"] = (dims, rows)
+            arrays[f"label_{task}"] = (self._dims(f"labels/{self.id}/{task}", task), rows)
         for name, tasks in self.pseudo.items():
             if name != "backbone":
                 arrays |= {
-                    f"{name}_{task}": (self._dims(f"pseudo/{name}/{self.id}/{task}"), rows)
+                    f"{name}_{task}": (self._dims(f"pseudo/{name}/{self.id}/{task}", task), rows)
                     for task, rows in tasks.items()
                 }
         sizes = {
@@ -189,7 +186,9 @@ class OpenVideo:
         width = self.features.shape[1]
         return f"<video {self.id!r}: {len(self)} frames of {width} features{labels}>"
 
-    def _dims(self, name: str) -> list[str]:
+    def _dims(self, name: str, task: str = "") -> list[str]:
+        if task == "au_intensity":  # may be of other units than the twelve that "au" names
+            return ["frame", "intensity"]
         names = read_object(self._video.place, f"{name}/{METADATA}").get("dimension_names")
         return [str(dim) for dim in names or ()]
 

@@ -26,19 +26,16 @@ from affcache import __version__, ridge
 from affcache.errors import CacheError
 from affcache.metrics import ccc
 from affcache.progress import Progress, say
-from affcache.schema import ACTION_UNITS, DIMENSIONS, is_safe_id
-from affcache.sequences import Sequence, load_all, split_of, split_videos
+from affcache.schema import is_safe_id
+from affcache.sequences import Sequence, load_all, split_videos, target_names
 from affcache.store import Cache, unsealed, write_pseudo
 from affcache.table import show
+from affcache.targets import split_of, stored
 
 STRENGTHS = np.logspace(-6, 3, 37)  # per frame, of standardised features: four a decade
 MOST_FOLDS = 5
 ROWS = 4096
-RANGES = {"va": (-1.0, 1.0), "au": (0.0, 1.0)}
-TARGETS: dict[str, tuple[str, ...]] = {
-    "va": DIMENSIONS,
-    "au": tuple(f"AU{unit}" for unit in ACTION_UNITS),
-}
+RANGES = {"va": (-1.0, 1.0), "au": (0.0, 1.0), "au_intensity": (-1.0, 1.0)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +63,7 @@ def fit_readout(cache: Path, task: str = "va", name: str = "readout") -> Report:
     Parameters
     ----------
     cache : a cache's folder, with features and labels; it is unsealed only to write
-    task : "va" or "au" (each unit's occurrence as a number from 0 to 1)
+    task : "va", "au" (each unit's occurrence as a number from 0 to 1) or "au_intensity"
     name : what the pseudo-labels will be called; other tasks of that name are kept
 
     Returns
@@ -81,13 +78,14 @@ def fit_readout(cache: Path, task: str = "va", name: str = "readout") -> Report:
     """
     _check(cache, task, name)
     opened = Cache(cache)
+    (targets,) = target_names(opened.videos(), task, str(cache)).values()
     sequences = load_all(cache, task, None)
     train_ids = {video.id for video in split_videos(opened, task, "train")}
     training = [s for s in sequences if s.id in train_ids and usable(s).any()]
     folds = _folds(training, f"{cache}: task {task}")
     fit = fit_folds(training, folds)
-    models = [_stored(model, task) for model in fit.held_out]
-    full = _stored(fit.full, task)
+    models = [_stored(model, task, targets) for model in fit.held_out]
+    full = _stored(fit.full, task, targets)
     said = {}
     for s in _watched("predicting", sequences):
         own = s.id in train_ids and s.subject in folds
@@ -110,7 +108,7 @@ def fit_readout(cache: Path, task: str = "va", name: str = "readout") -> Report:
         frames=frames,
         folds=len(models),
         rows=_table(
-            task, fit.strengths, training, [s for s in sequences if s.id in validation], said
+            targets, fit.strengths, training, [s for s in sequences if s.id in validation], said
         ),
     )
 
@@ -208,10 +206,10 @@ def usable(sequence: Sequence) -> np.ndarray:
 
 
 def _check(cache: Path, task: str, name: str) -> None:
-    if task not in TARGETS:
+    if task not in RANGES:
         raise CacheError(
-            f"no readout for task {task!r}; it regresses {' and '.join(TARGETS)}, and classes need "
-            "a classifier"
+            f"no readout for task {task!r}; it regresses {', '.join(RANGES)}, and classes need a "
+            "classifier"
         )
     if not is_safe_id(name) or name == "backbone":
         raise CacheError(f"{name!r} cannot name a set of pseudo-labels; choose another --name")
@@ -249,9 +247,9 @@ def _watched(doing: str, sequences: Collection[Sequence]) -> Iterator[Sequence]:
             progress.advance()
 
 
-def _stored(model: ridge.Linear, task: str) -> dict[str, Any]:
+def _stored(model: ridge.Linear, task: str, targets: Collection[str]) -> dict[str, Any]:
     parts = {name: part.tolist() for name, part in model._asdict().items()}
-    return parts | {"range": list(RANGES[task]), "targets": list(TARGETS[task])}
+    return parts | {"range": list(RANGES[task]), "targets": list(targets)}
 
 
 def _store(
@@ -269,24 +267,24 @@ def _store(
     for video in cache.videos():
         others = {other: video.pseudo(name, other) for other in there if other != task}
         kept = {other: np.array(a) for other, a in others.items() if a is not None}
-        rows[video.id] = {**kept, task: said[video.id]}
+        rows[video.id] = {**kept, task: stored(task, said[video.id])}
     with unsealed(cache.path):
         write_pseudo(cache.path, name, provenance, rows)
 
 
 def _table(
-    task: str,
+    targets: Collection[str],
     strengths: np.ndarray,
     training: Collection[Sequence],
     validation: Collection[Sequence],
     said: Mapping[str, np.ndarray],
 ) -> list[dict[str, Any]]:
-    columns = [_concordance(some, said) for some in (training, validation)]
+    scores = [_concordance(some, said) for some in (training, validation)]
     rows: list[dict[str, Any]] = [
         {"target": target, "strength": float(a), "train, out of fold": own, "validation": other}
-        for target, a, own, other in zip(TARGETS[task], strengths, *columns, strict=True)
+        for target, a, own, other in zip(targets, strengths, *scores, strict=True)
     ]
-    means = [None if None in c else float(np.mean(np.array(c, float))) for c in columns]
+    means = [None if None in c else float(np.mean(np.array(c, float))) for c in scores]
     last = {"target": "mean", "strength": None}
     return [*rows, last | {"train, out of fold": means[0], "validation": means[1]}]
 

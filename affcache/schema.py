@@ -87,6 +87,7 @@ PSEUDO_ARRAYS: dict[str, ArraySpec] = {
     "va": _rows("dimension", 2, "float32", _NAN, "pseudo valence, arousal in [-1, 1]"),
     "expr": _rows("expression", 7, "float32", _NAN, "pseudo expression probabilities"),
     "au": _rows("au", 12, "float32", _NAN, "pseudo action unit probabilities"),
+    "au_intensity": _rows("au", None, "float32", _NAN, "pseudo action unit intensities, 0 to 5"),
 }
 
 

@@ -1,19 +1,19 @@
 """A cached video as a head sees it: mapped features with pseudo-labels, labels and what counts.
 
 Only the features are large, so only they stay mapped (one map and, before Python 3.13, one open
-file a video); the rest is some 26 bytes a frame and is read once. A sequence is pickled as the
-paths of what it was read from, and reads them again where it arrives.
+file a video and stream); the rest is some 26 bytes a frame and is read once. A sequence is pickled
+as the paths of what it was read from, and reads them again where it arrives.
 
-Convention: labels and pseudo-labels of a task have the same columns: valence, arousal ("va");
-the seven expressions, annotated ones as 0 and 1 ("expr"); the twelve action units ("au").
+Convention: labels and pseudo-labels of a task have the same columns, see `affcache.targets`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,10 @@ import numpy as np
 
 from affcache.errors import CacheError
 from affcache.places import Place, place
-from affcache.schema import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS
 from affcache.store import Cache, Video
+from affcache.targets import columns, complete, names_of, split_of, tasks_in
 
-COLUMNS: dict[str, int] = {
-    "va": len(DIMENSIONS),
-    "expr": len(EXPRESSIONS),
-    "au": len(ACTION_UNITS),
-}
+FEATURES = ("features",)
 
 
 @dataclass(frozen=True)
@@ -38,12 +34,17 @@ class Origin:
     Attributes
     ----------
     cache : its folder or zip; opened once for all the sequences that share this origin
-    task, pseudo : which labels, whose pseudo-labels (None: nobody's)
+    targets : task -> names of its columns
+    pseudo : whose pseudo-labels (None: nobody's)
+    split : whose labels to show where tasks are split differently (None: all)
+    streams : which arrays are the features
     """
 
     cache: Path
-    task: str
+    targets: Mapping[str, tuple[str, ...]]
     pseudo: str | None
+    split: str | None = None
+    streams: tuple[str, ...] = FEATURES
 
     @cached_property
     def place(self) -> Place:
@@ -51,21 +52,21 @@ class Origin:
         return place(self.cache)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Origin, (self.cache, self.task, self.pseudo)
+        return Origin, (self.cache, dict(self.targets), self.pseudo, self.split, self.streams)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sequence:
-    """One video: T frames, D features, k targets.
+    """One video: T frames, D features, K targets.
 
     Attributes
     ----------
     id, subject : of the video; the subject is the id where nobody annotated one
-    features : (T, D) float16, a read-only view of the cache's file
-    pseudo : (T, k) float32; NaN where there is no face or no pseudo-label
-    labels : (T, k) float32; NaN where nothing is annotated
-    counted : (T,) bool, frames to learn from and to be scored on: a face and a label. For "au" one
-        annotated unit is a label, the others' columns are NaN
+    features : (T, D) float16, a read-only view of the cache's file; the first of several streams
+    others : further streams, (T, d) each
+    pseudo : (T, K) float32; NaN where there is no face or no pseudo-label
+    labels : (T, K) float32; NaN where nothing is annotated
+    counted : (T,) bool, frames to learn from and to be scored on: a face and a label of one task
     valid : (T,) bool, frames with a face
     time : (T,) float64, seconds
     origin : where these arrays came from; None if they were not read from a cache
@@ -79,11 +80,17 @@ class Sequence:
     counted: np.ndarray
     valid: np.ndarray
     time: np.ndarray
+    others: tuple[np.ndarray, ...] = ()
     origin: Origin | None = None
-    read: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    read: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.valid)
+
+    @property
+    def streams(self) -> tuple[np.ndarray, ...]:
+        """Everything that a window's features are made of, (T, d) each."""
+        return (self.features, *self.others)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Paths for what is still as it was read, data for what was put in its place."""
@@ -94,32 +101,51 @@ class Sequence:
 
 
 def read_sequence(origin: Origin, video_id: str) -> Sequence:
-    """A published video for one task; labels and pseudo-labels are NaN where it has none.
+    """A published video; labels and pseudo-labels are NaN where it has none.
 
     Raises
     ------
     CacheError
-        If arrays of the video do not have the same number of frames.
+        If arrays of the video do not have the same number of frames, or it lacks a stream.
     """
-    video, task = Video(origin.place, video_id), origin.task
+    video, name, targets = Video(origin.place, video_id), origin.pseudo, origin.targets
     valid = np.array(video.array("valid"))
-    said = video.pseudo(origin.pseudo, task) if origin.pseudo is not None else None
-    labels = _columns(task, video.label(task), len(valid))
-    arrays = {
-        "features": video.array("features"),
-        "pseudo": _columns(task, said, len(valid)),
-        "labels": labels,
-        "valid": valid,
-        "time": np.array(video.array("time")),
-    }
-    for name, array in arrays.items():
-        if len(array) != len(valid):
+    shown = [t for t in targets if origin.split in (None, split_of(video, t))]
+    labels = {t: video.label(t) if t in shown else None for t in targets}
+    said = {t: video.pseudo(name, t) if name is not None else None for t in targets}
+    streams = [_stream(video, stream) for stream in origin.streams]
+    time = np.array(video.array("time"))
+    lengths = {"features": len(streams[0]), "time": len(time)}
+    lengths |= {stream: len(a) for stream, a in zip(origin.streams, streams, strict=True)}
+    lengths |= {f"{t} labels": len(a) for t, a in labels.items() if a is not None}
+    lengths |= {f"{t} pseudo-labels": len(a) for t, a in said.items() if a is not None}
+    for what, length in lengths.items():
+        if length != len(valid):
             raise CacheError(
-                f"{origin.cache}: video {video_id} has {len(valid)} frames, but {len(array)} rows "
-                f"of {task} {name}; write them again (`affcache label`, `affcache readout`)"
+                f"{origin.cache}: video {video_id} has {len(valid)} frames, but {length} rows of "
+                f"{what}; write them again (`affcache label`, `affcache readout`)"
             )
-    known = np.isfinite(labels)
-    arrays["counted"] = valid & (known.any(axis=1) if task == "au" else known.all(axis=1))
+    as_labels, as_pseudo = (
+        {t: columns(t, rows[t], len(valid), len(targets[t])) for t in targets}
+        for rows in (labels, said)
+    )
+    for t, names in targets.items():
+        widths = as_labels[t].shape[1], as_pseudo[t].shape[1]
+        if widths != (len(names), len(names)):
+            raise CacheError(
+                f"{origin.cache}: video {video_id} has {widths[0]} columns of {t} labels and "
+                f"{widths[1]} of pseudo-labels, expected {len(names)} ({', '.join(names)})"
+            )
+    known = [complete(t, as_labels[t]) for t in targets]
+    arrays: dict[str, Any] = {
+        "features": streams[0],
+        "others": tuple(streams[1:]),
+        "pseudo": np.concatenate(list(as_pseudo.values()), axis=1),
+        "labels": np.concatenate(list(as_labels.values()), axis=1),
+        "valid": valid,
+        "time": time,
+        "counted": valid & np.any(known, axis=0),
+    }
     return Sequence(
         id=video.id,
         subject=str(video.label_attributes.get("subject", video.id)),
@@ -129,7 +155,9 @@ def read_sequence(origin: Origin, video_id: str) -> Sequence:
     )
 
 
-def load_all(cache: Path, task: str, pseudo: str | None) -> list[Sequence]:
+def load_all(
+    cache: Path, task: str, pseudo: str | None, streams: tuple[str, ...] = FEATURES
+) -> list[Sequence]:
     """Every published video, in the order of ids; labels and pseudo-labels NaN where absent.
 
     Raises
@@ -137,51 +165,72 @@ def load_all(cache: Path, task: str, pseudo: str | None) -> list[Sequence]:
     CacheError
         If there is no video, or their features differ in width.
     """
-    origin = Origin(cache, known_task(task), pseudo)
-    sequences = [read_sequence(origin, video_id) for video_id in Cache(cache).video_ids()]
-    if not sequences:
+    videos = Cache(cache).videos()
+    if not videos:
         raise CacheError(f"{cache}: holds no video yet; run `affcache extract`")
-    check_widths(sequences, str(cache))
-    return sequences
+    return _load(Origin(cache, target_names(videos, task, str(cache)), pseudo, None, streams))
 
 
-def load_split(cache: Path, task: str, pseudo: str, split: str) -> list[Sequence]:
-    """The videos whose split for this task is `split`, in the order of ids.
+def load_split(
+    cache: Path,
+    task: str,
+    pseudo: str | None,
+    split: str,
+    streams: tuple[str, ...] = FEATURES,
+) -> list[Sequence]:
+    """The videos whose split is `split` for a task (one of several), in the order of ids.
 
     Parameters
     ----------
-    pseudo : whose pseudo-labels; "backbone" means the extraction's own
+    pseudo : whose pseudo-labels; "backbone" means the extraction's own, None nobody's
 
     Raises
     ------
     CacheError
-        If the split has no video, none of its videos is annotated for the task, or one of them
+        If the split has no video, none of its videos is annotated for a task, or one of them
         lacks the pseudo-labels.
     """
-    videos = split_videos(Cache(cache), known_task(task), split)
-    if not any(v.label(task) is not None for v in videos):
+    videos = split_videos(Cache(cache), task, split)
+    targets = target_names(Cache(cache).videos(), task, str(cache))
+    if all(v.label(t) is None for v in videos for t in targets):
         raise CacheError(
             f"{cache}: {len(videos)} videos are in split {split!r}, but none of them has {task} "
             "labels; write them with `affcache label`"
         )
-    for video in videos:
-        if video.pseudo(pseudo, task) is None:
+    for video, t in product(videos, targets):
+        if pseudo is not None and video.pseudo(pseudo, t) is None:
             raise CacheError(
-                f"{cache}: video {video.id} has no {task} pseudo-labels {pseudo!r}; "
-                + _who_has(Cache(cache), task)
+                f"{cache}: video {video.id} has no {t} pseudo-labels {pseudo!r}; "
+                + _who_has(Cache(cache), t)
             )
-    origin = Origin(cache, task, pseudo)
-    sequences = [read_sequence(origin, video.id) for video in videos]
-    check_widths(sequences, str(cache))
-    return sequences
+    return _load(Origin(cache, targets, pseudo, split, streams), {v.id for v in videos})
+
+
+def target_names(videos: Iterable[Video], task: str, where: str) -> dict[str, tuple[str, ...]]:
+    """Names of the columns of every task in a word such as "va+au".
+
+    Raises
+    ------
+    CacheError
+        If a task is unknown, or videos disagree about which action units they have.
+    """
+    found = {}
+    for one in tasks_in(task):
+        named = {names for v in videos if (names := names_of(v, one)) is not None}
+        if len(named) != 1:
+            said = " and ".join(", ".join(names) for names in sorted(named)) or "none at all"
+            raise CacheError(f"{where}: videos name their {one} columns {said}; expected one set")
+        found[one] = named.pop()
+    return found
 
 
 def split_videos(cache: Cache, task: str, split: str) -> list[Video]:
-    """Videos of a split, or an error that says which splits there are."""
-    splits = {video.id: split_of(video, task) for video in cache.videos()}
-    chosen = [video for video in cache.videos() if splits[video.id] == split]
+    """Videos that are in a split for one of the tasks, or an error that says what there is."""
+    tasks = tasks_in(task)
+    splits = {video.id: [split_of(video, one) for one in tasks] for video in cache.videos()}
+    chosen = [video for video in cache.videos() if split in splits[video.id]]
     if not chosen:
-        there = Counter(name for name in splits.values() if name is not None)
+        there = Counter(name for names in splits.values() for name in {*names} - {None})
         says = ", ".join(f"{name} {count}" for name, count in sorted(there.items()))
         raise CacheError(
             f"{cache.path}: no video in split {split!r} for task {task} among {len(splits)} (there "
@@ -199,18 +248,18 @@ def default_pseudo(cache: Path, task: str) -> str:
         If there is none (see `affcache readout`), or several.
     """
     opened = Cache(cache)
-    names = _sets(opened, known_task(task))
+    names = pseudo_sets(opened, task)
     if "backbone" in names or len(names) == 1:
         return names[0]
     trouble = "several sets of" if names else "no"
     raise CacheError(f"{cache}: {trouble} {task} pseudo-labels; {_who_has(opened, task)}")
 
 
-def known_task(task: str) -> str:
-    """The task itself, or an error that lists the tasks."""
-    if task not in TASKS:
-        raise CacheError(f"task {task!r} is unknown; there are {', '.join(TASKS)}")
-    return task
+def pseudo_sets(cache: Cache, task: str) -> list[str]:
+    """Sets of pseudo-labels, the backbone's first, that have every task of a word."""
+    videos, tasks = cache.videos(), tasks_in(task)
+    names = ["backbone", *cache.pseudo_names()]
+    return [n for n in names if all(any(v.pseudo(n, t) is not None for v in videos) for t in tasks)]
 
 
 def check_widths(sequences: Iterable[Sequence], where: str) -> None:
@@ -218,12 +267,12 @@ def check_widths(sequences: Iterable[Sequence], where: str) -> None:
     first: Sequence | None = None
     for sequence in sequences:
         first = first or sequence
-        width, other = first.features.shape[1], sequence.features.shape[1]
-        if width != other:
-            raise CacheError(
-                f"{where}: video {first.id} has {width} features a frame, {sequence.id} has "
-                f"{other}; extract them again into a fresh cache"
-            )
+        for one, other in zip(first.streams, sequence.streams, strict=True):
+            if one.shape[1] != other.shape[1]:
+                raise CacheError(
+                    f"{where}: video {first.id} has {one.shape[1]} features a frame, "
+                    f"{sequence.id} has {other.shape[1]}; extract them again into a fresh cache"
+                )
 
 
 def _restore(own: dict[str, Any]) -> Sequence:
@@ -234,31 +283,36 @@ def _restore(own: dict[str, Any]) -> Sequence:
     return Sequence(**(fresh.read | own), read=fresh.read)
 
 
-def _columns(task: str, rows: np.ndarray | None, frames: int) -> np.ndarray:
-    """Labels or pseudo-labels as float32 columns in memory, NaN for what is missing."""
-    if rows is None:
-        return np.full((frames, COLUMNS[task]), np.nan, np.float32)
-    if rows.dtype.kind == "f":
-        return np.array(rows, np.float32)
-    there = rows[:, None] if rows.ndim == 1 else rows
-    values = there == np.arange(COLUMNS[task]) if task == "expr" else there
-    return np.where(there < 0, np.nan, values).astype(np.float32)
+def _load(origin: Origin, ids: set[str] | None = None) -> list[Sequence]:
+    chosen = [i for i in Cache(origin.cache).video_ids() if ids is None or i in ids]
+    sequences = [read_sequence(origin, video_id) for video_id in chosen]
+    check_widths(sequences, str(origin.cache))
+    return sequences
 
 
-def split_of(video: Video, task: str) -> str | None:
-    """Which split a video is in for a task, None where nobody said."""
-    split = video.label_attributes.get("split")
-    return split.get(task) if isinstance(split, dict) else None
+def _stream(video: Video, name: str) -> np.ndarray:
+    """A stream as rows of numbers: mapped where it can be, landmarks relative to the face's box."""
+    if not video.has(name):
+        raise CacheError(
+            f"video {video.id} has no stream {name!r}; choose a head without it, or extract with a "
+            "backbone that gives it (`affcache info` lists the streams)"
+        )
+    rows = video.array(name)
+    if name == "landmarks":
+        return _within_box(rows, video.array("box"))
+    return rows if rows.ndim == 2 else rows.reshape(len(rows), -1)
 
 
-def _sets(cache: Cache, task: str) -> list[str]:
-    videos = cache.videos()
-    names = ["backbone", *cache.pseudo_names()]
-    return [n for n in names if any(v.pseudo(n, task) is not None for v in videos)]
+def _within_box(points: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Landmarks (T, k, 2) as (T, 2 k) float16: the box's centre is 0, its sides are at -1 and 1."""
+    low, high = box[:, None, :2], box[:, None, 2:]
+    inside = (2 * points - low - high) / np.where(high > low, high - low, 1)
+    flat = np.nan_to_num(inside, nan=0.0).reshape(len(points), -1)
+    return np.asarray(flat, np.float16)
 
 
 def _who_has(cache: Cache, task: str) -> str:
-    names = _sets(cache, task)
+    names = pseudo_sets(cache, task)
     if not names:
         return f"make them with `affcache readout --cache {cache.path} --task {task}`"
     return f"choose with --pseudo: {', '.join(names)}"

@@ -19,9 +19,9 @@ from affcache.contents import listed_files
 from affcache.progress import Progress
 from affcache.schema import LABEL_ARRAYS
 from affcache.store import Cache, Video
+from affcache.targets import SPLIT_OF
 
 NO_SPLIT = "-"
-SPLIT_OF = {"au_intensity": "au"}  # one partition serves both readings of an action unit
 
 
 def video_rows(cache: Cache) -> list[dict[str, Any]]:

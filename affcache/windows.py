@@ -24,13 +24,16 @@ from affcache.sequences import (
 
 __all__ = [
     "Batch",
+    "Picks",
     "RandomWindows",
     "Sequence",
     "Span",
+    "check_widths",
     "consecutive",
     "default_pseudo",
     "load_all",
     "load_split",
+    "side_by_side",
 ]
 
 FEWEST = 3  # counted frames in a window: the smallest context of paper 000
@@ -39,14 +42,25 @@ FEWEST = 3  # counted frames in a window: the smallest context of paper 000
 class Batch(NamedTuple):
     """B windows of L frames.
 
-    features (B, L, D) float16; pseudo and labels (B, L, k) float32, NaN where there is none;
-    mask (B, L) bool, True for frames with a face and a label.
+    features (B, L, D) float16, a sequence's streams side by side; pseudo and labels (B, L, K)
+    float32, NaN where there is none; mask (B, L) bool, True for frames with a face and a label.
     """
 
     features: np.ndarray
     pseudo: np.ndarray
     labels: np.ndarray
     mask: np.ndarray
+
+
+class Picks(NamedTuple):
+    """The windows of a batch: frames [start, start + length) of a video, by its place in the list.
+
+    length : L; videos, starts : one for each of the B windows
+    """
+
+    length: int
+    videos: list[int]
+    starts: list[int]
 
 
 class Span(NamedTuple):
@@ -119,28 +133,41 @@ class RandomWindows:
         never = np.maximum(self._least, self.shortest) > np.minimum(self._frames, self.longest)
         return [s.id for s, no in zip(self.sequences, never, strict=True) if no]
 
-    def batch(self, k: int) -> Batch:
-        """Batch number k >= 0, the same whenever and wherever it is asked for."""
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Columns of the features (all streams together) and of the labels: D and K."""
+        first = self.sequences[0]
+        return sum(stream.shape[1] for stream in first.streams), first.labels.shape[1]
+
+    def picks(self, k: int) -> Picks:
+        """Which windows batch k >= 0 consists of."""
         draw = _stream(self.seed, k)
         length = int(self._lengths[draw.integers(len(self._lengths))])
         able = np.flatnonzero((self._least <= length) & (self._frames >= length))
         videos = able[_choose(draw, len(able), self.size)]
-        first = self.sequences[0]
-        shape = (self.size, length)
-        batch = Batch(
-            np.empty((*shape, first.features.shape[1]), np.float16),
-            np.empty((*shape, first.pseudo.shape[1]), np.float32),
-            np.empty((*shape, first.labels.shape[1]), np.float32),
-            np.empty(shape, bool),
-        )
-        starts = self._starts(draw, videos, length)
+        return Picks(length, videos.tolist(), self._starts(draw, videos, length))
+
+    def copy(self, picks: Picks, batch: Batch) -> None:
+        """Copy windows from the memory maps into a batch of their size."""
         features, pseudo, labels, mask = batch
-        for row, (video, start) in enumerate(zip(videos.tolist(), starts, strict=True)):
-            own, window = self.sequences[video], slice(start, start + length)
-            features[row] = own.features[window]
+        for row, (video, start) in enumerate(zip(picks.videos, picks.starts, strict=True)):
+            own, window = self.sequences[video], slice(start, start + picks.length)
+            side_by_side(own.streams, window, features[row])
             pseudo[row] = own.pseudo[window]
             labels[row] = own.labels[window]
             mask[row] = own.counted[window]
+
+    def batch(self, k: int) -> Batch:
+        """Batch number k >= 0, the same whenever and wherever it is asked for."""
+        picks = self.picks(k)
+        (wide, targets), shape = self.widths, (self.size, picks.length)
+        batch = Batch(
+            np.empty((*shape, wide), np.float16),
+            np.empty((*shape, targets), np.float32),
+            np.empty((*shape, targets), np.float32),
+            np.empty(shape, bool),
+        )
+        self.copy(picks, batch)
         return batch
 
     def __getstate__(self) -> dict[str, Any]:
@@ -184,6 +211,14 @@ class RandomWindows:
                 good = np.flatnonzero(counts[length:] - counts[:-length] >= FEWEST)
                 starts[row] = int(good[draw.integers(len(good))])
         return starts
+
+
+def side_by_side(streams: Sized[np.ndarray], window: slice, out: np.ndarray) -> None:
+    """Copy a window of every stream into its columns of out (L, D)."""
+    first = 0
+    for stream in streams:
+        out[:, first : first + stream.shape[1]] = stream[window]
+        first += stream.shape[1]
 
 
 def _stream(seed: int, k: int) -> np.random.Generator:

@@ -13,7 +13,7 @@ import click
     "--task",
     default="va",
     show_default=True,
-    help="What to predict: va, or au (occurrence as a number).",
+    help="What to predict: va, au (occurrence as a number) or au_intensity.",
 )
 @click.option("--name", default="readout", show_default=True, help="Stored as pseudo/<name>/.")
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")

@@ -15,56 +15,103 @@ import numpy as np
 
 from affcache.errors import CacheError, RunError
 from affcache.readout import apply
+from affcache.sequences import Origin, pseudo_sets, read_sequence, target_names
 from affcache.store import Cache
+from affcache.targets import split_of, tasks_in
 from affcache.windows import Sequence as FrameSequence
-from affcache.windows import load_all, load_split
+from affcache.windows import check_widths, default_pseudo, load_split
+from stages.train.heads import Head, Sizes
 
 
-def pseudo_attributes(cache: Cache, name: str) -> dict[str, Any]:
+def pseudo_name(cache: Cache, task: str, head: type[Head]) -> str | None:
+    """Whose pseudo-labels a head gets when nobody says; None if it can do without and must.
+
+    Raises
+    ------
+    CacheError
+        If the head needs some and there are none, or several sets.
+    """
+    if head.NEEDS_PSEUDO or len(pseudo_sets(cache, task)) == 1:
+        return default_pseudo(cache.path, task)
+    return "backbone" if "backbone" in pseudo_sets(cache, task) else None
+
+
+def pseudo_attributes(cache: Cache, name: str | None) -> dict[str, Any]:
     """Provenance of a set of pseudo-labels; the backbone's own are covered by the fingerprint."""
-    return {} if name == "backbone" else cache.pseudo_attributes(name)
+    return {} if name in (None, "backbone") else cache.pseudo_attributes(name)
+
+
+def streams_of(cache: Cache, head: type[Head]) -> tuple[str, ...]:
+    """The arrays that a head reads: those that it needs, and of the others those that are there."""
+    videos = cache.videos()
+    there = [name for name in head.OPTIONAL if videos and all(v.has(name) for v in videos)]
+    return (*head.STREAMS, *there)
+
+
+def sizes_of(
+    sequences: Sequence[FrameSequence], cache: Cache, task: str, head: type[Head]
+) -> Sizes:
+    """What a head has to know about its training data."""
+    widths = [stream.shape[1] for stream in sequences[0].streams]
+    steps = [float(np.median(np.diff(s.time))) for s in sequences if len(s) > 1]
+    return Sizes(
+        dict(zip(streams_of(cache, head), widths, strict=True)),
+        target_names(cache.videos(), task, str(cache.path)),
+        round(1 / float(np.median(steps)), 6),
+    )
 
 
 def for_run(
-    cache: Cache, task: str, name: str, attributes: Mapping[str, Any], split: str | None = None
+    cache: Cache,
+    sizes: Sizes,
+    name: str | None,
+    attributes: Mapping[str, Any],
+    split: str | None = None,
 ) -> list[FrameSequence]:
-    """Sequences of a cache with the pseudo-labels that a run was trained with.
+    """Sequences of a cache with the streams and pseudo-labels that a run was trained with.
 
     Parameters
     ----------
     name, attributes : of the run's pseudo-labels
-    split : only videos of this split; None takes all
+    split : only videos of this split, and its labels; None takes all
 
     Raises
     ------
     RunError
         If the pseudo-labels are neither in the cache nor can be made from a readout's weights.
     """
-    there = name == "backbone" or (
+    there = name in (None, "backbone") or (
         name in cache.pseudo_names() and cache.pseudo_attributes(name) == dict(attributes)
     )
-    sequences = load_all(cache.path, task, name if there else None)
+    origin = Origin(cache.path, sizes.targets, name if there else None, split, tuple(sizes.streams))
+    videos = [
+        v.id
+        for v in cache.videos()
+        if split is None or split in [split_of(v, task) for task in sizes.targets]
+    ]
+    sequences = [read_sequence(origin, video_id) for video_id in videos]
+    check_widths(sequences, str(cache.path))
     if not there:
-        model = attributes.get("tasks", {}).get(task)
-        if model is None:
+        models = [attributes.get("tasks", {}).get(task) for task in sizes.targets]
+        if None in models:
             raise RunError(
                 f"{cache.path}: lacks the pseudo-labels {name!r} that the run was trained with, "
                 "and the run holds no readout to make them"
             )
-        sequences = [_with_readout(s, model) for s in sequences]
-    if split is not None:
-        chosen = {v.id for v in cache.videos() if _split(v.label_attributes, task) == split}
-        sequences = [s for s in sequences if s.id in chosen]
-    check_pseudo(sequences, f"{cache.path}: pseudo-labels {name!r}")
+        sequences = [_with_readout(s, models) for s in sequences]
+    if name is not None:
+        check_pseudo(sequences, f"{cache.path}: pseudo-labels {name!r}")
     return sequences
 
 
-def split_if_labelled(cache: Cache, task: str, pseudo: str, split: str) -> list[FrameSequence]:
+def split_if_labelled(
+    cache: Cache, task: str, pseudo: str | None, split: str, streams: tuple[str, ...]
+) -> list[FrameSequence]:
     """The videos of a split, or none where it has no labelled frame with a face."""
-    named = [v for v in cache.videos() if _split(v.label_attributes, task) == split]
-    if not any(v.label(task) is not None for v in named):
+    videos, tasks = cache.videos(), tasks_in(task)
+    if not any(split_of(v, t) == split and v.label(t) is not None for v in videos for t in tasks):
         return []
-    sequences = load_split(cache.path, task, pseudo, split)
+    sequences = load_split(cache.path, task, pseudo, split, streams)
     return sequences if any(s.counted.any() for s in sequences) else []
 
 
@@ -105,15 +152,10 @@ def digest(sequences: Sequence[FrameSequence]) -> str:
     return total.hexdigest()
 
 
-def _with_readout(sequence: FrameSequence, model: Mapping[str, Any]) -> FrameSequence:
-    said = np.asarray(apply(model, sequence.features), np.float32).copy()
+def _with_readout(sequence: FrameSequence, models: Sequence[Mapping[str, Any]]) -> FrameSequence:
+    said = np.concatenate([apply(model, sequence.features) for model in models], axis=1)
     said[~sequence.valid] = np.nan
     return dataclasses.replace(sequence, pseudo=said)
-
-
-def _split(attributes: Mapping[str, Any], task: str) -> str | None:
-    split = attributes.get("split", {})
-    return split.get(task) if isinstance(split, Mapping) else None
 
 
 def _flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

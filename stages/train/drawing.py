@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from affcache.targets import CONTINUOUS
 from affcache.windows import Sequence
+from stages.train.heads import Sizes
 from stages.train.inference import Predicted
 
 if TYPE_CHECKING:
@@ -20,26 +22,35 @@ if TYPE_CHECKING:
 BLUE, ORANGE, BLACK, GREY = "#0072B2", "#E69F00", "#000000", "#BBBBBB"
 
 
-def draw(path: Path, sequence: Sequence, predicted: Predicted, names: tuple[str, ...]) -> None:
-    """Write a PNG with one panel per target.
+def draw(path: Path, sizes: Sizes, sequence: Sequence, predicted: Predicted) -> None:
+    """Write a PNG with one panel per target that is a number, and one per task of classes.
 
     Parameters
     ----------
     path : the file
     sequence : its time, pseudo-labels and, where there are any, labels
     predicted : the head's mean and standard deviation
-    names : of the targets, in the order of the columns
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     seconds = float(sequence.time[-1] - sequence.time[0])
-    figure = Figure(figsize=(float(np.clip(seconds * 0.6, 9, 24)), 2.4 * len(names) + 0.9))
+    numbers = {
+        name: sizes.columns(task).start + i
+        for task, names in sizes.targets.items()
+        if task in CONTINUOUS
+        for i, name in enumerate(names)
+    }
+    classes = [task for task in sizes.targets if task not in CONTINUOUS]
+    count = len(numbers) + len(classes)
+    figure = Figure(figsize=(float(np.clip(seconds * 0.6, 9, 24)), 2.4 * count + 0.9))
     FigureCanvasAgg(figure)
-    panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
-    for target, (panel, name) in enumerate(zip(panels, names, strict=True)):
+    panels = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
+    for panel, (name, target) in zip(panels, numbers.items(), strict=False):
         _panel(panel, sequence, predicted, target)
         panel.set_ylabel(name)
+    for panel, task in zip(panels[len(numbers) :], classes, strict=True):
+        _strips(panel, sequence, predicted.mean[:, sizes.columns(task)], sizes.targets[task])
     panels[-1].set_xlabel("time (s)")
     panels[0].set_title(sequence.id, loc="left", fontsize=11)
     handles, labels = panels[0].get_legend_handles_labels()
@@ -73,6 +84,25 @@ def _panel(panel: Axes, sequence: Sequence, predicted: Predicted, target: int) -
     panel.set_ylim(-reach, reach)
     panel.set_xlim(time[0], max(time[-1], time[0] + 1e-3))
     panel.spines[["top", "right"]].set_visible(False)
+
+
+def _strips(
+    panel: Axes, sequence: Sequence, probabilities: np.ndarray, names: tuple[str, ...]
+) -> None:
+    """One strip per class, the darker the more probable; frames without a face stay empty."""
+    time = sequence.time
+    step = float(np.median(np.diff(time))) if len(time) > 1 else 1.0
+    panel.imshow(
+        probabilities.T,
+        aspect="auto",
+        interpolation="nearest",
+        origin="lower",
+        cmap="Blues",
+        vmin=0,
+        vmax=1,
+        extent=(time[0] - step / 2, time[-1] + step / 2, -0.5, len(names) - 0.5),
+    )
+    panel.set_yticks(range(len(names)), names, fontsize=7)
 
 
 def _mark_gaps(panel: Axes, time: np.ndarray, valid: np.ndarray) -> None:

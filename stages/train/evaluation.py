@@ -16,16 +16,20 @@ import numpy as np
 import torch
 
 from affcache.errors import RunError
-from affcache.metrics import match_spread, paired_interval, summarise
+from affcache.metrics import match_spread, paired_interval
 from affcache.progress import say
 from affcache.store import Cache
+from affcache.targets import CONTINUOUS, complete
 from affcache.windows import Sequence as FrameSequence
 from stages.train import data, inference
 from stages.train.device import described
+from stages.train.heads import Sizes
 from stages.train.run import Run
+from stages.train.scoring import headline, scores
 from stages.train.smoothing import trailing_mean
 
 TRAILING_SECONDS = 0.5
+MATCHED = ", matched"
 Rows = list[np.ndarray]  # one (frame, target) array per sequence
 
 
@@ -39,7 +43,8 @@ def evaluate(run: Run, cache: Cache, split: str | None, device: torch.device) ->
 
     Returns
     -------
-    A document of "coverage", "scores" (a row per predictor and way of averaging) and "paired".
+    A document of "coverage" (a row per task), "scores" (a row per task, predictor and way of
+    averaging), "paired" and what the head reports of itself.
 
     Raises
     ------
@@ -47,90 +52,107 @@ def evaluate(run: Run, cache: Cache, split: str | None, device: torch.device) ->
         If the split has no frame to score.
     """
     data.same_fingerprint(run.config["cache"], cache)
-    recipe = run.recipe
-    split, sequences = _labelled(run, cache, split)
+    recipe, sizes = run.recipe, run.sizes
+    split, sequences = labelled_split(run, cache, split)
     head, standing = run.trained_head(device)
     say(f"evaluating {run.folder} on {len(sequences)} {split} videos, {described(device)}")
     predicted = inference.predict(head, sequences, recipe.windows.test_length, device)
     predictors = contenders(recipe.head, sequences, [p.mean for p in predicted])
     spread = run.config["training_labels"]
     for name in list(predictors):
-        predictors[f"{name}, matched"] = matched(predictors[name], sequences, spread)
-    order = sorted(predictors, key=lambda name: list(predictors).index(name.split(", matched")[0]))
+        predictors[f"{name}{MATCHED}"] = matched(sizes, predictors[name], sequences, spread)
+    order = sorted(predictors, key=lambda name: list(predictors).index(name.split(MATCHED)[0]))
     return {
         "run": str(run.folder),
         "cache": str(cache.path),
         "split": split,
         "head": recipe.head,
+        "targets": {task: list(names) for task, names in sizes.targets.items()},
         "seed": run.config["seed"],
         "pseudo": run.config["pseudo"],
         "iteration": standing.iteration,
         "trailing_seconds": TRAILING_SECONDS,
-        "coverage": coverage(sequences),
+        "report": head.report(),
+        "coverage": coverage(sizes, sequences),
         "scores": [
-            {"predictor": name, "over": over, **scores(sequences, predictors[name], over)}
+            {"task": task, "predictor": name, "over": over, **table[task]}
             for over in ("frames", "sequences")
             for name in order
+            for table in [scores(sizes, sequences, predictors[name], over)]
+            for task in table
+            if task in CONTINUOUS or MATCHED not in name
         ],
-        "paired": paired(recipe.head, sequences, predictors),
+        "paired": paired(sizes, recipe.head, sequences, predictors),
     }
 
 
 def contenders(head: str, sequences: Sequence[FrameSequence], predicted: Rows) -> dict[str, Rows]:
-    """Everyone's raw predictions by name, the head's last."""
-    smooth = [trailing_mean(s.pseudo, s.valid, s.time, TRAILING_SECONDS) for s in sequences]
-    return {
-        "pseudo-labels": [s.pseudo for s in sequences],
-        "trailing mean": smooth,
-        head: predicted,
-    }
+    """Everyone's raw predictions by name, the head's last; pseudo-labels only if there are any."""
+    found: dict[str, Rows] = {}
+    if all(np.isfinite(s.pseudo[s.valid]).all() for s in sequences):
+        found["pseudo-labels"] = [s.pseudo for s in sequences]
+        found["trailing mean"] = [
+            trailing_mean(s.pseudo, s.valid, s.time, TRAILING_SECONDS) for s in sequences
+        ]
+    return {**found, head: predicted}
 
 
 def matched(
-    rows: Rows, sequences: Sequence[FrameSequence], spread: Mapping[str, Sequence[float]]
+    sizes: Sizes,
+    rows: Rows,
+    sequences: Sequence[FrameSequence],
+    spread: Mapping[str, Sequence[float]],
 ) -> Rows:
-    """Predictions of every frame with a face, at the training labels' level and spread."""
+    """Predictions of every frame with a face, at the training labels' level and spread.
+
+    Columns of tasks that are scored as classes are left as they are.
+    """
     pooled = np.concatenate([r[s.valid] for r, s in zip(rows, sequences, strict=True)])
     ends = np.cumsum([int(s.valid.sum()) for s in sequences])[:-1]
-    columns = [
-        match_spread(pooled[:, d], spread["mean"][d], spread["std"][d])
-        for d in range(pooled.shape[1])
-    ]
     fitted = [np.full(r.shape, np.nan) for r in rows]
+    numbers = np.concatenate(
+        [np.full(len(names), task in CONTINUOUS) for task, names in sizes.targets.items()]
+    )
+    columns = [
+        match_spread(pooled[:, d], spread["mean"][d], spread["std"][d]) if number else pooled[:, d]
+        for d, number in enumerate(numbers)
+    ]
     parts = np.split(np.stack(columns, axis=-1), ends)
     for target, part, s in zip(fitted, parts, sequences, strict=True):
         target[s.valid] = part
     return fitted
 
 
-def scores(sequences: Sequence[FrameSequence], rows: Rows, over: str) -> dict[str, float]:
-    """Every metric per dimension and their mean over the frames that count (`summarise`)."""
-    truths = [sequence.labels[sequence.counted] for sequence in sequences]
-    said = [r[s.counted] for r, s in zip(rows, sequences, strict=True)]
-    return summarise(truths, said, over)
-
-
-def coverage(sequences: Sequence[FrameSequence]) -> dict[str, int]:
-    """How many frames there are, are labelled, are scored, and are labelled but without a face."""
-    labelled = [np.isfinite(s.labels).all(axis=1) for s in sequences]
-    pairs = list(zip(sequences, labelled, strict=True))
-    return {
-        "videos": len(sequences),
-        "subjects": len({s.subject for s in sequences}),
-        "frames": sum(len(s.valid) for s in sequences),
-        "labelled": sum(int(known.sum()) for known in labelled),
-        "scored": sum(int(s.counted.sum()) for s in sequences),
-        "labelled without a face": sum(int((known & ~s.valid).sum()) for s, known in pairs),
-    }
+def coverage(sizes: Sizes, sequences: Sequence[FrameSequence]) -> list[dict[str, Any]]:
+    """How many frames are labelled, are scored, and are labelled but without a face, per task."""
+    rows = []
+    for task in sizes.targets:
+        known = [complete(task, s.labels[:, sizes.columns(task)]) for s in sequences]
+        pairs = list(zip(sequences, known, strict=True))
+        rows.append(
+            {
+                "task": task,
+                "videos": len(sequences),
+                "subjects": len({s.subject for s in sequences}),
+                "frames": sum(len(s.valid) for s in sequences),
+                "labelled": sum(int(k.sum()) for k in known),
+                "scored": sum(int((k & s.valid).sum()) for s, k in pairs),
+                "labelled without a face": sum(int((k & ~s.valid).sum()) for s, k in pairs),
+            }
+        )
+    return rows
 
 
 def paired(
-    head: str, sequences: Sequence[FrameSequence], predictors: Mapping[str, Rows]
+    sizes: Sizes,
+    head: str,
+    sequences: Sequence[FrameSequence],
+    predictors: Mapping[str, Rows],
 ) -> list[dict[str, Any]]:
     """How much better the head is than each other, person by person, all spread-matched.
 
-    The difference is in mean CCC over dimensions; the interval is over subjects. Empty where there
-    are fewer than two.
+    The difference is in `scoring.headline`; the interval is over subjects. Empty where there are
+    fewer than two.
     """
     by_subject: dict[str, list[int]] = {}
     for i, sequence in enumerate(sequences):
@@ -140,10 +162,10 @@ def paired(
         return []
 
     def per_subject(name: str) -> np.ndarray:
-        rows = predictors[f"{name}, matched"]
+        rows = predictors[f"{name}{MATCHED}"]
         return np.array(
             [
-                scores([sequences[i] for i in own], [rows[i] for i in own], "frames")["ccc_mean"]
+                headline(scores(sizes, [sequences[i] for i in own], [rows[i] for i in own]))
                 for own in by_subject.values()
             ]
         )
@@ -151,7 +173,7 @@ def paired(
     mine = per_subject(head)
     found = []
     for name in predictors:
-        if name != head and "matched" not in name:
+        if name != head and MATCHED not in name:
             difference = mine - per_subject(name)
             found.append(
                 {
@@ -164,10 +186,11 @@ def paired(
     return found
 
 
-def _labelled(run: Run, cache: Cache, split: str | None) -> tuple[str, list[FrameSequence]]:
+def labelled_split(run: Run, cache: Cache, split: str | None) -> tuple[str, list[FrameSequence]]:
+    """The split that was asked for, or the first of test and validation that can be scored."""
     for candidate in (split,) if split else ("test", "validation"):
         sequences = data.for_run(
-            cache, run.recipe.task, run.config["pseudo"], run.pseudo_attributes(), candidate
+            cache, run.sizes, run.config["pseudo"], run.pseudo_attributes(), candidate
         )
         if any(s.counted.sum() > 1 for s in sequences):
             return str(candidate), sequences

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from affcache.windows import Sequence as FrameSequence
-from affcache.windows import Span, consecutive
+from affcache.windows import Span, consecutive, side_by_side
 from stages.train.batches import on
 from stages.train.heads import Head, Windows
 
@@ -22,10 +22,15 @@ FRAMES_AT_ONCE = 64 * 70
 
 
 class Predicted(NamedTuple):
-    """Predictions for one sequence: mean (T, k) and std (T, k) float32, NaN where there is none."""
+    """Predictions for one sequence, NaN where there is none.
+
+    mean (T, K) and std (T, K) float32, None from a head without uncertainty; details (T, ...) by
+    name, zero where a boolean says nothing.
+    """
 
     mean: np.ndarray
     std: np.ndarray | None
+    details: dict[str, np.ndarray]
 
 
 def predict(
@@ -39,19 +44,31 @@ def predict(
     sequences : labels are not looked at
     length : frames of a window; 0 gives the head whole sequences
     """
-    means = [np.full(s.pseudo.shape, np.nan, np.float32) for s in sequences]
-    stds = [np.full(s.pseudo.shape, np.nan, np.float32) for s in sequences]
-    certain = False
+    found: list[dict[str, np.ndarray]] = [{} for _ in sequences]
     for group in _batches(sequences, length):
         with torch.inference_mode():
-            output = head.predict(on(device, _stack([(sequences[i], span) for i, span in group])))
-        certain = certain or output.std is None
-        for row, (i, span) in enumerate(group):
-            new = slice(span.keep - span.start, None)
-            means[i][span.keep : span.stop] = output.mean[row, new].cpu().numpy()
-            if output.std is not None:
-                stds[i][span.keep : span.stop] = output.std[row, new].cpu().numpy()
-    return [Predicted(m, None if certain else s) for m, s in zip(means, stds, strict=True)]
+            output = head.predict(on(device, stack([(sequences[i], span) for i, span in group])))
+        said = {"mean": output.mean, "std": output.std, **output.details}
+        for name, rows in said.items():
+            if rows is not None:
+                _keep(found, name, rows.cpu().numpy(), group, sequences)
+    return [Predicted(own.pop("mean"), own.pop("std", None), own) for own in found]
+
+
+def _keep(
+    found: list[dict[str, np.ndarray]],
+    name: str,
+    rows: np.ndarray,
+    group: list[tuple[int, Span]],
+    sequences: Sequence[FrameSequence],
+) -> None:
+    """Put the rows (B, L, ...) of a batch where they belong, frames of earlier windows left out."""
+    for row, (i, span) in zip(rows, group, strict=True):
+        if name not in found[i]:
+            nothing = np.nan if row.dtype.kind == "f" else 0
+            shape = (len(sequences[i]), *row.shape[1:])
+            found[i][name] = np.full(shape, nothing, row.dtype)
+        found[i][name][span.keep : span.stop] = row[span.keep - span.start :]
 
 
 def _batches(sequences: Sequence[FrameSequence], length: int) -> Iterator[list[tuple[int, Span]]]:
@@ -67,13 +84,13 @@ def _batches(sequences: Sequence[FrameSequence], length: int) -> Iterator[list[t
             yield windows[first : first + size]
 
 
-def _stack(windows: Sequence[tuple[FrameSequence, Span]]) -> Windows:
+def stack(windows: Sequence[tuple[FrameSequence, Span]]) -> Windows:
     """Windows whose mask is "has a face", and whose labels are absent."""
-
-    def rows(name: str) -> torch.Tensor:
-        return torch.from_numpy(
-            np.stack([getattr(s, name)[span.start : span.stop] for s, span in windows])
-        )
-
-    pseudo = rows("pseudo")
-    return Windows(rows("features"), pseudo, torch.full_like(pseudo, torch.nan), rows("valid"))
+    slices = [(s, slice(span.start, span.stop)) for s, span in windows]
+    pseudo = torch.from_numpy(np.stack([s.pseudo[window] for s, window in slices]))
+    width = sum(stream.shape[1] for stream in windows[0][0].streams)
+    features = np.empty((*pseudo.shape[:2], width), np.float16)
+    for (s, window), out in zip(slices, features, strict=True):
+        side_by_side(s.streams, window, out)
+    valid = torch.from_numpy(np.stack([s.valid[window] for s, window in slices]))
+    return Windows(torch.from_numpy(features), pseudo, torch.full_like(pseudo, torch.nan), valid)

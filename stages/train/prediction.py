@@ -21,12 +21,13 @@ import torch
 import affcache
 from affcache.errors import VideoError
 from affcache.progress import Progress, say
-from affcache.schema import DIMENSIONS
 from affcache.store import Cache
+from affcache.targets import CONTINUOUS
 from affcache.windows import Sequence
 from stages.train import data, inference
 from stages.train.device import described
 from stages.train.drawing import draw
+from stages.train.heads import Sizes
 from stages.train.inference import Predicted
 from stages.train.run import Run
 
@@ -54,16 +55,19 @@ def predict(run: Run, target: Path, out: Path | None, device: torch.device) -> l
     cache = Cache(extract(run, target, folder) if is_video else target)
     data.same_fingerprint(run.config["cache"], cache)
     recipe = run.recipe
-    sequences = data.for_run(cache, recipe.task, run.config["pseudo"], run.pseudo_attributes())
+    sizes = run.sizes
+    sequences = data.for_run(cache, sizes, run.config["pseudo"], run.pseudo_attributes())
     head, standing = run.trained_head(device)
     say(f"predicting with {run.folder} (iteration {standing.iteration}) on {described(device)}")
     rows = []
     with Progress("predicting", len(sequences), "videos") as progress:
         for sequence in sequences:
             (predicted,) = inference.predict(head, [sequence], recipe.windows.test_length, device)
-            write_csv(folder / f"{sequence.id}.csv", sequence, predicted)
-            draw(folder / f"{sequence.id}.png", sequence, predicted, DIMENSIONS)
-            rows.append(_summary(folder, sequence, predicted))
+            write_csv(folder / f"{sequence.id}.csv", sizes, sequence, predicted)
+            draw(folder / f"{sequence.id}.png", sizes, sequence, predicted)
+            if predicted.details:
+                write_details(folder / f"{sequence.id}.npz", sequence, predicted.details)
+            rows.append(_summary(folder, sizes, sequence, predicted))
             progress.advance(note=sequence.id)
     return rows
 
@@ -93,14 +97,17 @@ def backbone_name(fields: Mapping[str, Any]) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def write_csv(path: Path, sequence: Sequence, predicted: Predicted) -> None:
-    """One row per frame: frame, time (s), valid, then each dimension's mean and deviation.
+def write_csv(path: Path, sizes: Sizes, sequence: Sequence, predicted: Predicted) -> None:
+    """One row per frame: frame, time (s), valid, then each target and its standard deviation.
 
-    Fields are empty where there is no face, and where the head knows no deviation.
+    Fields are empty where there is no face; a head without uncertainty has no deviations.
     """
-    columns = [name for d in DIMENSIONS for name in (d, f"{d}_std")]
-    std = np.full_like(predicted.mean, np.nan) if predicted.std is None else predicted.std
-    values = np.stack([predicted.mean, std], axis=-1).reshape(len(std), -1)
+    names = [name for columns in sizes.targets.values() for name in columns]
+    kinds = {"": predicted.mean}
+    if predicted.std is not None:
+        kinds["_std"] = predicted.std
+    columns = [f"{name}{kind}" for name in names for kind in kinds]
+    values = np.stack(list(kinds.values()), axis=-1).reshape(len(sequence), -1)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["frame", "time", "valid", *columns])
@@ -115,14 +122,26 @@ def write_csv(path: Path, sequence: Sequence, predicted: Predicted) -> None:
             )
 
 
-def _summary(folder: Path, sequence: Sequence, predicted: Predicted) -> dict[str, Any]:
+def write_details(path: Path, sequence: Sequence, details: Mapping[str, np.ndarray]) -> None:
+    """What the head knows beyond the CSV, each (frame, ...), beside the frames' time."""
+    arrays: dict[str, Any] = {"time": sequence.time, **details}
+    np.savez_compressed(path, **arrays)
+
+
+def _summary(
+    folder: Path, sizes: Sizes, sequence: Sequence, predicted: Predicted
+) -> dict[str, Any]:
     row: dict[str, Any] = {
         "video": sequence.id,
         "frames": len(sequence.valid),
         "with a face": int(sequence.valid.sum()),
     }
-    for target, name in enumerate(DIMENSIONS):
-        values = predicted.mean[:, target]
-        known = np.isfinite(values)
-        row[f"mean {name}"] = float(values[known].mean()) if known.any() else None
+    known = np.isfinite(predicted.mean).all(axis=1)
+    for task, names in sizes.targets.items():
+        said = predicted.mean[known, sizes.columns(task)]
+        if task in CONTINUOUS:
+            means = said.mean(axis=0).tolist() if known.any() else [None] * len(names)
+            row |= {f"mean {name}": mean for name, mean in zip(names, means, strict=True)}
+        else:
+            row[f"mostly {task}"] = names[int(said.mean(axis=0).argmax())] if known.any() else None
     return row | {kind: str(folder / f"{sequence.id}.{kind}") for kind in FILES}

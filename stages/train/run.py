@@ -48,8 +48,10 @@ class Run:
 
     @property
     def sizes(self) -> Sizes:
-        """Widths of the features and the targets."""
-        return Sizes(**self.config["sizes"])
+        """What the data decided about the head."""
+        found = self.config["sizes"]
+        targets = {task: tuple(names) for task, names in found["targets"].items()}
+        return Sizes(dict(found["streams"]), targets, found["fps"])
 
     @property
     def last(self) -> Path:

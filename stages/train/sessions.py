@@ -19,11 +19,13 @@ from affcache.schema import DIMENSIONS
 from affcache.store import Cache
 from affcache.table import show
 from affcache.windows import Sequence as FrameSequence
-from affcache.windows import default_pseudo, load_split
+from affcache.windows import load_split
 from stages.train import data, evaluation, prediction, trainer
 from stages.train.device import choose, described
+from stages.train.heads import head_class
 from stages.train.recipe import Recipe, load
 from stages.train.run import Run, held, open_run, start_or_resume
+from stages.train.scoring import headline_name
 
 
 def train_command(
@@ -39,12 +41,14 @@ def train_command(
 ) -> Path:
     """Train, or go on with, a run; returns its folder."""
     recipe = load(head, recipe_name, changes)
-    cache = Cache(cache_path)
+    cache, kind = Cache(cache_path), head_class(recipe.head)
     device = choose(device_name)
-    name = pseudo or default_pseudo(cache.path, recipe.task)
-    training = load_split(cache.path, recipe.task, name, "train")
-    validation = data.split_if_labelled(cache, recipe.task, name, "validation")
-    data.check_pseudo([*training, *validation], f"{cache.path}: pseudo-labels {name!r}")
+    name = pseudo or data.pseudo_name(cache, recipe.task, kind)
+    streams = data.streams_of(cache, kind)
+    training = load_split(cache.path, recipe.task, name, "train", streams)
+    validation = data.split_if_labelled(cache, recipe.task, name, "validation", streams)
+    if name is not None:
+        data.check_pseudo([*training, *validation], f"{cache.path}: pseudo-labels {name!r}")
     folder = out or default_folder(cache.path, recipe_name or recipe.head, seed)
     attributes = data.pseudo_attributes(cache, name)
     config = configuration(recipe, seed, cache, name, training, validation)
@@ -56,7 +60,8 @@ def train_command(
         say(f"done: {run.folder} keeps its last epoch")
     else:
         say(
-            f"done: best validation CCC {standing.best_score:.3f} in epoch {standing.best_epoch}; "
+            f"done: best validation {headline_name(run.sizes)} {standing.best_score:.3f} in "
+            f"epoch {standing.best_epoch}; "
             f"next: affcache evaluate {run.folder}"
         )
     return run.folder
@@ -101,7 +106,7 @@ def configuration(
     recipe: Recipe,
     seed: int,
     cache: Cache,
-    pseudo: str,
+    pseudo: str | None,
     training: Sequence[FrameSequence],
     validation: Sequence[FrameSequence],
 ) -> dict[str, Any]:
@@ -111,6 +116,11 @@ def configuration(
             f"{cache.path}: no training video with {recipe.task} labels (see `affcache label`)"
         )
     labels = np.concatenate([s.labels[s.counted] for s in training]).astype(np.float64)
+    known = np.isfinite(labels)
+    count = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, labels, 0).sum(axis=0) / count
+    spread = np.where(known, labels - mean, 0)
+    sizes = data.sizes_of(training, cache, recipe.task, head_class(recipe.head))
     return {
         "affcache": affcache.__version__,
         "recipe": recipe.as_dict(),
@@ -122,11 +132,15 @@ def configuration(
             "fields": cache.header.get("fields", {}),
         },
         "pseudo": pseudo,
-        "sizes": {"features": training[0].features.shape[1], "targets": labels.shape[1]},
+        "sizes": {
+            "streams": sizes.streams,
+            "targets": {task: list(names) for task, names in sizes.targets.items()},
+            "fps": sizes.fps,
+        },
         "data": data.digest([*training, *validation]),
         "training_labels": {
-            "mean": labels.mean(axis=0).tolist(),
-            "std": labels.std(axis=0).tolist(),
+            "mean": mean.tolist(),
+            "std": np.sqrt((spread**2).sum(axis=0) / count).tolist(),
         },
     }
 
@@ -153,28 +167,37 @@ def _announce(
 
 def _print_evaluation(document: dict[str, Any]) -> None:
     """One narrow table per metric, the frames behind them, and the differences over people."""
-    for metric in METRICS:
-        show(f"{metric.upper()} on {document['split']}", _pivot(document["scores"], metric))
+    for task, names in document["targets"].items():
+        rows = [row for row in document["scores"] if row["task"] == task]
+        for metric in METRICS[task] if rows else ():
+            title = f"{metric.upper()} of {task} on {document['split']}"
+            show(title, _pivot(rows, metric, names))
     click.echo(
         "V valence, A arousal: all frames together; seq: averaged over sequences.\n"
         "matched: level and spread of the training labels, the same rule for everyone.\n"
         f"trailing mean: of the pseudo-labels over {document['trailing_seconds']:g} s.\n"
     )
-    show(f"frames of {document['split']}", [document["coverage"]])
+    show(f"frames of {document['split']}", document["coverage"])
+    if document["report"]:
+        show("what the head has learnt", [document["report"]])
     if document["paired"]:
-        show("difference in mean CCC over people, matched, 95 % interval", document["paired"])
+        score = ", ".join(METRICS[task][0].upper() for task in document["targets"])
+        show(f"difference in mean {score} over people, matched, 95 % interval", document["paired"])
     else:
         click.echo("fewer than two people: no interval over people")
 
 
-def _pivot(scores: Sequence[dict[str, Any]], metric: str) -> list[dict[str, Any]]:
-    """Rows per predictor, columns V, A and mean, pooled and per sequence."""
+def _pivot(
+    scores: Sequence[dict[str, Any]], metric: str, names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Rows per predictor, columns per target and mean; pooled and, where few, per sequence."""
     rows: dict[str, dict[str, Any]] = {}
     for score in scores:
         row = rows.setdefault(score["predictor"], {"": score["predictor"]})
         prefix = "" if score["over"] == "frames" else "seq "
-        for name in (*DIMENSIONS, "mean"):
-            short = name if name == "mean" else name[0].upper()
-            row[prefix + short] = score[f"{metric}_{name}"]
+        for name in (*names, "mean") if not prefix or len(names) == 2 else ("mean",):
+            short = name[0].upper() if name in DIMENSIONS else name
+            if f"{metric}_{name}" in score:
+                row[prefix + short] = score[f"{metric}_{name}"]
     # a correlation is the same whatever the spread, so it is shown once
     return [row for name, row in rows.items() if metric != "pcc" or not name.endswith("matched")]

@@ -12,16 +12,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from affcache.errors import RunError
-from affcache.metrics import ccc
 from affcache.progress import Progress, say
 from affcache.windows import RandomWindows
 from affcache.windows import Sequence as FrameSequence
-from stages.train import checkpoint, inference
+from stages.train import checkpoint, inference, scoring
 from stages.train.batches import batches, on, stream
 from stages.train.checkpoint import Standing
 from stages.train.device import default_generator
@@ -86,7 +84,7 @@ def train(
             sums = {name: sums.get(name, 0) + value for name, value in terms.items()}
             standing = replace(standing, iteration=k + 1)
             if (k + 1) % per_epoch == 0:
-                row = _row(standing, per_epoch, sums, head, recipe, validation, device)
+                row = _row(run, standing, per_epoch, sums, head, recipe, validation, device)
                 row["seconds"] = round(time.monotonic() - began, 3)
                 rows, sums, began = [*rows, row], {}, time.monotonic()
                 standing = _keep(run, head, optimiser, standing, rows)
@@ -130,16 +128,6 @@ def learning_rate(recipe: Recipe, k: int) -> float:
     return recipe.optimiser.learning_rate * 0.5 * (1 + math.cos(math.pi * k / total))
 
 
-def score(
-    head: Head, sequences: Sequence[FrameSequence], length: int, device: torch.device
-) -> list[float]:
-    """CCC per target over the counted frames of all sequences together."""
-    predicted = inference.predict(head, sequences, length, device)
-    truth = np.concatenate([s.labels[s.counted] for s in sequences])
-    said = np.concatenate([p.mean[s.counted] for s, p in zip(sequences, predicted, strict=True)])
-    return [float(ccc(truth[:, d], said[:, d])) for d in range(truth.shape[1])]
-
-
 def _resume(
     run: Run, head: Head, optimiser: torch.optim.Adam
 ) -> tuple[Standing, dict[str, Tensor]]:
@@ -151,6 +139,7 @@ def _resume(
 
 
 def _row(
+    run: Run,
     standing: Standing,
     per_epoch: int,
     sums: dict[str, Tensor],
@@ -170,10 +159,11 @@ def _row(
     row["learning_rate"] = learning_rate(recipe, standing.iteration)
     if validation:
         head.eval()
-        by_target = score(head, validation, recipe.windows.test_length, device)
+        predicted = inference.predict(head, validation, recipe.windows.test_length, device)
         head.train()
-        row |= {"validation_ccc": by_target, "validation_score": float(np.mean(by_target))}
-    return row
+        table = scoring.scores(run.sizes, validation, [p.mean for p in predicted])
+        row |= {"validation": table, "validation_score": scoring.headline(table)}
+    return row | head.report()
 
 
 def _keep(
@@ -197,7 +187,7 @@ def _line(row: dict[str, Any], standing: Standing, recipe: Recipe) -> str:
     said = f"epoch {row['epoch']}/{recipe.training.epochs}: loss {row['loss']:.4f}"
     if standing.best_score is not None:
         said += (
-            f", validation CCC {row['validation_score']:.3f} "
+            f", validation score {row['validation_score']:.3f} "
             f"(best {standing.best_score:.3f} in epoch {standing.best_epoch})"
         )
     return f"{said}, {recipe.training.iterations / max(row['seconds'], 1e-9):.0f} iterations/s"

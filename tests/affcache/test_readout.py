@@ -204,7 +204,7 @@ def test_what_a_readout_cannot_do_is_said(tmp_path, fitted):
     with pytest.raises(CacheError, match=r"1 subjects in split 'train' .* needs at least 2"):
         fit_readout(path)
     assert verify(path) == []  # still sealed
-    with pytest.raises(CacheError, match="no readout for task 'expr'; it regresses va and au"):
+    with pytest.raises(CacheError, match="no readout for task 'expr'; it regresses va, au, "):
         fit_readout(path, "expr")
     with pytest.raises(CacheError, match="'backbone' cannot name"):
         fit_readout(path, "va", "backbone")

@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from itertools import accumulate
 from typing import Any, ClassVar, NamedTuple
@@ -62,10 +63,11 @@ class Prediction(NamedTuple):
 
     mean: Tensor
     std: Tensor | None
-    details: Mapping[str, Tensor] = {}  # noqa: RUF012
+    details: Mapping[str, Tensor] = {}
 
 
-class Sizes(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Sizes:
     """What the data decides about a head.
 
     Attributes
@@ -101,12 +103,20 @@ class Sizes(NamedTuple):
 class Head(nn.Module, ABC):
     """Base of every head.
 
-    Subclasses name a frozen dataclass `Settings` (the `[model]` table of their recipes), the tasks
-    that they can learn, and are made with `Head(sizes, settings)`.
+    Subclasses are made with `Head(sizes, settings)` and say what they need:
+
+    Settings : a frozen dataclass, the `[model]` table of their recipes
+    TASKS : what they can learn
+    STREAMS, OPTIONAL : the cache's arrays that are their features, and those that join them where
+        a cache has them
+    NEEDS_PSEUDO : whether they can do without pseudo-labels (which are NaN then)
     """
 
     Settings: ClassVar[type]
     TASKS: ClassVar[tuple[str, ...]] = ("va",)
+    STREAMS: ClassVar[tuple[str, ...]] = ("features",)
+    OPTIONAL: ClassVar[tuple[str, ...]] = ()
+    NEEDS_PSEUDO: ClassVar[bool] = False
 
     @abstractmethod
     def __init__(self, sizes: Sizes, settings: Any) -> None: ...
