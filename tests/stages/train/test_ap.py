@@ -1,26 +1,15 @@
 """The Affective Process against its printed form, brute force and the paper's complexity."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import Normal
 from torch.utils.flop_counter import FlopCounterMode
 
-from stages.train.gaussians import Gaussian
-from stages.train.heads import Sizes, Windows
-from stages.train.heads.ap import (
-    LOSSES,
-    AffectiveProcess,
-    ApSettings,
-    lowest,
-    masked_mean,
-    over_frames,
-    random_context,
-    regulariser,
-    show_truth,
-)
+from stages.train.heads.ap import AffectiveProcess
+from stages.train.heads.ap_settings import LOSSES, PATHS, ApSettings
+from stages.train.heads.ap_terms import masked_mean
+from tests.stages.train.ap_windows import a_head, drawn, sizes, some_windows
 
 
 class Printed(nn.Module):
@@ -83,36 +72,17 @@ def multiply_adds(module: nn.Module, *inputs: Tensor) -> int:
     return total
 
 
-def a_head(dtype: torch.dtype = torch.float64, **settings: Any) -> AffectiveProcess:
-    torch.manual_seed(0)
-    return AffectiveProcess(Sizes(12, 2), ApSettings(width=8, **settings)).to(dtype)
-
-
-def some_windows(batch: int = 3, frames: int = 20, dtype: torch.dtype = torch.float64) -> Windows:
-    """Random windows with a few frames that do not count, full of NaN as in a cache."""
-    draw = torch.Generator().manual_seed(1)
-    features = torch.randn(batch, frames, 12, generator=draw, dtype=dtype)
-    labels, pseudo = torch.rand(2, batch, frames, 2, generator=draw, dtype=dtype) * 2 - 1
-    mask = torch.rand(batch, frames, generator=draw) < 0.7
-    features[~mask] = 0
-    labels[~mask] = torch.nan
-    pseudo[~mask] = torch.nan
-    return Windows(features, pseudo, labels, mask)
-
-
-def drawn(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def test_complexity_is_the_papers(capsys: pytest.CaptureFixture[str]) -> None:
-    head = AffectiveProcess(Sizes(512, 2), ApSettings())
+    head = AffectiveProcess(sizes(512), ApSettings())
     printed = Printed.of(head, 512, 2)
     parameters = sum(p.numel() for p in head.parameters())
     inputs = torch.randn(70, 512), torch.randn(70, 2), torch.ones(70, dtype=torch.bool)
     as_printed = multiply_adds(printed, *inputs)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         r = head.encode(inputs[0][None], inputs[1][None])
-        head.decode(inputs[0][None], head.latent(masked_mean(r, inputs[2][None])).mean)
+        context = inputs[2][None]
+        first = head.read(inputs[0][None], r, context)
+        head.decode(first, head.latent(masked_mean(r, context)).mean)
     ours = counter.get_total_flops() // 2
     with capsys.disabled():
         print(
@@ -130,7 +100,6 @@ def test_it_computes_what_the_printed_network_computes() -> None:
     head, windows = a_head(), some_windows()
     printed = Printed.of(head, 12, 2).double()
     predicted = head.predict(windows)
-    assert predicted.std is not None
     for i, mask in enumerate(windows.mask):
         pseudo = torch.where(mask[:, None], windows.pseudo[i], 0)
         each = printed.latent_std(
@@ -143,26 +112,14 @@ def test_it_computes_what_the_printed_network_computes() -> None:
         mean, raw = printed(windows.features[i], pseudo, context)
         torch.testing.assert_close(predicted.mean[i][mask], mean[mask])
         std = 0.1 + nn.functional.softplus(raw[mask])
-        torch.testing.assert_close(predicted.std[i][mask], std)
-
-
-@pytest.mark.parametrize("context", [1, 5, 40])
-def test_few_context_frames_are_the_least_uncertain_ones(context: int) -> None:
-    head, windows = a_head(context=context), some_windows()
-    r = head.encode(windows.features, torch.where(windows.mask[..., None], windows.pseudo, 0))
-    chosen = head.select(r, windows.mask)
-    uncertainty = head.latent(r).std.norm(dim=-1)
-    assert torch.equal(chosen.sum(-1), windows.mask.sum(-1).clamp(max=context))
-    assert not (chosen & ~windows.mask).any()
-    for row, mask, score in zip(chosen, windows.mask, uncertainty, strict=True):
-        left = mask & ~row
-        assert not left.any() or score[row].max() <= score[left].min()
+        torch.testing.assert_close(predicted.details["decoder_std"][i][mask], std)
+        assert torch.equal(predicted.details["context"][i], context)
 
 
 def test_the_order_of_the_context_does_not_matter() -> None:
     head, windows = a_head(), some_windows()
     order = torch.randperm(20, generator=drawn(3))
-    shuffled = Windows(*(tensor[:, order] for tensor in windows))
+    shuffled = type(windows)(*(tensor[:, order] for tensor in windows))
     straight, other = head.predict(windows), head.predict(shuffled)
     torch.testing.assert_close(straight.mean[:, order], other.mean, equal_nan=True)
 
@@ -198,91 +155,15 @@ def test_labels_are_not_looked_at_in_testing() -> None:
     )
 
 
-def test_masked_mean_is_a_loop_over_frames() -> None:
-    rows, mask = torch.randn(3, 9, 4, generator=drawn()), torch.rand(3, 9, generator=drawn(1)) < 0.5
-    mask[2] = False
-    expected = [rows[i][mask[i]].sum(0) / max(int(mask[i].sum()), 1) for i in range(3)]
-    torch.testing.assert_close(masked_mean(rows, mask), torch.stack(expected))
-
-
-def test_terms_are_summed_or_averaged_over_frames_that_count() -> None:
-    terms, mask = (
-        torch.randn(2, 6, 2, generator=drawn()),
-        torch.rand(2, 6, generator=drawn(1)) < 0.5,
-    )
-    totals = torch.stack([terms[i][mask[i]].sum() for i in range(2)])
-    torch.testing.assert_close(over_frames(terms, mask, "sum"), totals)
-    torch.testing.assert_close(over_frames(terms, mask, "mean"), totals / mask.sum(-1))
-
-
-@pytest.mark.parametrize("reading", ["sum", "mean"])
-def test_the_regulariser_is_a_divergence_from_the_standard_normal(reading: str) -> None:
-    windows = some_windows()
-    output = Gaussian(windows.features[..., :2], 0.1 + windows.features[..., 2:4].abs())
-    expected = []
-    for mean, std, mask in zip(*output, windows.mask, strict=True):
-        pooled = [getattr(rows[mask], reading)(0) for rows in (mean, std)]
-        expected.append(kl_divergence(Normal(*pooled), Normal(0.0, 1.0)).sum())
-    torch.testing.assert_close(
-        regulariser(output, windows.mask, reading), torch.stack(expected).double()
-    )
-
-
-def test_the_printed_sum_asks_for_deviations_that_shrink_with_length() -> None:
-    """Why the mean is the default: at L frames the sum is least where each deviation is 1 / L."""
-    for frames in (10, 70):
-        mask = torch.ones(1, frames, dtype=torch.bool)
-        each = torch.linspace(0.005, 1.5, 1_000)
-        values = [
-            regulariser(
-                Gaussian(torch.zeros(1, frames, 1), torch.full((1, frames, 1), float(s))),
-                mask,
-                "sum",
-            ).item()
-            for s in each
-        ]
-        assert each[int(torch.tensor(values).argmin())].item() == pytest.approx(
-            1 / frames, abs=2e-3
-        )
-
-
-def test_random_contexts_are_uniform_in_size_and_place() -> None:
-    mask = torch.ones(20_000, 12, dtype=torch.bool)
-    mask[:, 9:] = False
-    context = random_context(mask, 3, drawn())
-    assert not (context & ~mask).any()
-    sizes = torch.bincount(context.sum(-1), minlength=13)
-    assert sizes[:3].sum() == 0
-    assert sizes[10:].sum() == 0
-    assert (sizes[3:10] / 20_000 - 1 / 7).abs().max() < 0.01
-    places = context[:, :9].float().mean(0)
-    assert (places - places.mean()).abs().max() < 0.015
-
-
-def test_a_window_with_fewer_frames_than_the_smallest_context_uses_them_all() -> None:
-    mask = torch.zeros(4, 10, dtype=torch.bool)
-    mask[:, [2, 7]] = True
-    assert torch.equal(random_context(mask, 3, drawn()), mask)
-
-
-def test_ties_in_uncertainty_go_to_the_earlier_frame() -> None:
-    mask = torch.tensor([[True, False, True, True]])
-    assert lowest(torch.zeros(1, 4), mask, torch.tensor([2])).tolist() == [
-        [True, False, True, False]
-    ]
-
-
-@pytest.mark.parametrize(("chance", "share"), [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0)])
-def test_context_labels_are_the_truth_in_a_share_of_sequences(chance: float, share: float) -> None:
-    shown = show_truth(torch.ones(10_000, 3, 2), torch.zeros(10_000, 3, 2), chance, drawn())
-    assert torch.equal(shown.amin((1, 2)), shown.amax((1, 2)))
-    assert shown.mean().item() == pytest.approx(share, abs=0.02)
-
-
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("reading", ["sum", "mean"])
-def test_gradients_of_every_loss_are_those_of_finite_differences(loss: str, reading: str) -> None:
-    head = a_head(loss=loss, likelihood=reading)
+@pytest.mark.parametrize("path", PATHS)
+def test_gradients_of_every_loss_are_those_of_finite_differences(
+    loss: str, reading: str, path: str
+) -> None:
+    if path == "deterministic" and "kl" in loss:
+        return
+    head = a_head(loss=loss, likelihood=reading, path=path, context=0)
     windows = some_windows(batch=2, frames=6)
     names = [name for name, _ in head.named_parameters()]
 
