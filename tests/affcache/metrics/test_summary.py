@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import scipy.stats
+import sklearn.metrics
 from hypothesis import given
 from hypothesis import strategies as st
 
 from affcache.metrics import (
     ccc,
+    icc,
     match_spread,
     paired_interval,
     pcc,
@@ -87,6 +89,47 @@ def test_a_table_of_nothing_or_of_unlike_shapes_is_refused():
     with pytest.raises(ValueError, match="nothing to score"):
         summarise([], [])
     with pytest.raises(ValueError, match="nothing to score"):
+        summarise([np.full((5, 2), np.nan)], [np.zeros((5, 2))])
+    with pytest.raises(ValueError, match="shapes that differ"):
         summarise([np.zeros((5, 2))], [np.zeros((5, 3))])
     with pytest.raises(ValueError, match="expected one of"):
         summarise([np.zeros((5, 2))], [np.zeros((5, 2))], "videos")
+
+
+def test_expressions_are_scored_as_scikit_learn_does_on_the_annotated_frames():
+    draw = np.random.default_rng(1)
+    right = draw.integers(0, 7, 300)
+    said = draw.dirichlet(np.ones(7), 300)
+    said[:150] += np.eye(7)[right[:150]]
+    truth = np.eye(7)[right]
+    truth[::9] = np.nan
+    kept = np.isfinite(truth[:, 0])
+    guess = said.argmax(axis=1)
+    names = list("abcdefg")
+    table = summarise([truth[:100], truth[100:]], [said[:100], said[100:]], "frames", names, "expr")
+    each = sklearn.metrics.f1_score(right[kept], guess[kept], average=None, labels=range(7))
+    assert [table[f"f1_{n}"] for n in names] == pytest.approx(each.tolist())
+    assert table["f1_mean"] == pytest.approx(each.mean())
+    assert table["accuracy_mean"] == pytest.approx(np.mean(right[kept] == guess[kept]))
+
+
+def test_units_are_scored_one_by_one_where_they_are_annotated():
+    draw = np.random.default_rng(2)
+    truth = (draw.random((200, 3)) < 0.4).astype(float)
+    truth[:50, 0] = np.nan
+    truth[:, 2] = np.nan
+    said = np.clip(truth * 0.4 + draw.random((200, 3)) * 0.5, 0, 1)
+    said[np.isnan(said)] = 0.7
+    table = summarise([truth], [said], "frames", ["AU1", "AU2", "AU4"], "au")
+    first = sklearn.metrics.f1_score(truth[50:, 0], said[50:, 0] >= 0.5)
+    assert table["f1_AU1"] == pytest.approx(first)
+    assert np.isnan(table["f1_AU4"])
+    assert table["f1_mean"] == pytest.approx((table["f1_AU1"] + table["f1_AU2"]) / 2)
+
+
+def test_intensities_have_an_error_on_the_scale_from_0_to_5():
+    truth = np.array([[0.0], [2.0], [5.0]])
+    said = np.array([[1.0], [2.0], [4.0]])
+    table = summarise([truth / 2.5 - 1], [said / 2.5 - 1], "frames", ["AU6"], "au_intensity")
+    assert table["mse_AU6"] == pytest.approx(2 / 3)
+    assert table["icc_mean"] == pytest.approx(icc(truth[:, 0], said[:, 0]))
