@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from itertools import accumulate
@@ -23,9 +23,13 @@ import torch
 from torch import Tensor, nn
 
 from affcache.errors import RecipeError
+from affcache.windows import Sequence as FrameSequence
 from stages.train.suggest import known
 
 HEADS: dict[str, str] = {
+    "anclaf": "stages.train.heads.anclaf:Anclaf",
+    "anclaf-s": "stages.train.heads.anclaf:AnclafS",
+    "anclaf-sa": "stages.train.heads.anclaf:AnclafSa",
     "ap": "stages.train.heads.ap:AffectiveProcess",
     "streaming": "stages.train.heads.streaming:Streaming",
 }
@@ -120,6 +124,13 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def __init__(self, sizes: Sizes, settings: Any) -> None: ...
+
+    def prepare(self, sequences: Sequence[FrameSequence]) -> None:
+        """Look at the training set once, on the CPU, before the first iteration; optional.
+
+        For what a batch cannot tell, such as how often each label occurs. Keep it in buffers, which
+        a checkpoint holds; parameters are the seed's business.
+        """
 
     @abstractmethod
     def loss(self, windows: Windows, generator: torch.Generator) -> dict[str, Tensor]:
