@@ -1,5 +1,7 @@
 """The streaming head: which stage hears of which, what sees time, and the layer over gaps."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,9 +15,9 @@ TARGETS = {"va": DIMENSIONS, "expr": EXPRESSIONS, "au": tuple(map(str, ACTION_UN
 SIZES = Sizes({"features": 512}, TARGETS, 25.0)
 
 
-def make(sizes: Sizes = SIZES, **settings: object) -> Streaming:
+def make(sizes: Sizes = SIZES, **settings: Any) -> Streaming:
     torch.manual_seed(0)
-    return Streaming(sizes, StreamingSettings(**settings))  # type: ignore[arg-type]
+    return Streaming(sizes, StreamingSettings(**settings))
 
 
 def windows(frames: int = 12) -> Windows:
