@@ -13,6 +13,7 @@ decoder once a sequence. Parameters and results are those of the printed form.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from typing import ClassVar
 
 import torch
@@ -44,9 +45,10 @@ class Layers(nn.Module):
     def slopes(self, first: Tensor, after: Tensor) -> Tensor:
         """Derivatives of after @ relu(forward(first)) by `first`: after (K, d) to (..., K, d)."""
         second = self.second(F.relu(first))
-        slope = after * (self.third(F.relu(second)) > 0).unsqueeze(-2)
+        slope: Tensor = after * (self.third(F.relu(second)) > 0).unsqueeze(-2)
         slope = (slope @ self.third.weight) * (second > 0).unsqueeze(-2)
-        return (slope @ self.second.weight) * (first > 0).unsqueeze(-2)
+        slope = (slope @ self.second.weight) * (first > 0).unsqueeze(-2)
+        return slope
 
 
 class AffectiveProcess(Head):
@@ -54,6 +56,11 @@ class AffectiveProcess(Head):
 
     Settings: ClassVar[type] = ApSettings
     TASKS: ClassVar[tuple[str, ...]] = ("va", "au_intensity")
+
+    @classmethod
+    def needs_pseudo(cls, streams: Collection[str], settings: ApSettings) -> bool:
+        """The context's labels are pseudo-labels in testing."""
+        return settings.pseudo_labels == "shown"
 
     def __init__(self, sizes: Sizes, settings: ApSettings) -> None:
         nn.Module.__init__(self)
@@ -100,7 +107,7 @@ class AffectiveProcess(Head):
         That is the features and, beside a latent, the deterministic summary of the context: r_C, or
         what attention makes of it for every frame.
         """
-        from_features, _, *from_summary = self.decoder.first.weight.split(self.parts, dim=1)
+        from_features, _, *from_summary = torch.split(self.decoder.first.weight, self.parts, 1)
         first = F.linear(features, from_features)
         if not from_summary:
             return first
@@ -191,14 +198,16 @@ class AffectiveProcess(Head):
 
     def uncertainty(self, r: Tensor) -> Tensor:
         """||sigma_C(r_c)|| of every frame by itself: r (B, L, d) to (B, L)."""
-        return self.latent(r).std.norm(dim=-1)
+        norm: Tensor = self.latent(r).std.norm(dim=-1)
+        return norm
 
     def latent_spread(self, first: Tensor, posterior: Gaussian) -> Tensor:
         """Standard deviation (B, L, K) of the decoded mean over q(z | C), to first order."""
         wide, width = self.parts[:2]
         slopes = self.decoder.slopes(self.join(first, posterior.mean), self.mean.weight)
         slopes = slopes @ self.decoder.first.weight[:, wide : wide + width]
-        return (slopes * posterior.std[:, None, None]).norm(dim=-1)
+        spread: Tensor = (slopes * posterior.std[:, None, None]).norm(dim=-1)
+        return spread
 
     def use_context(self, chosen: str) -> None:
         """Choose contexts in another way from now on: "lowest:40", "random:10", "all"."""
