@@ -20,10 +20,11 @@ from affcache.store import Cache
 from affcache.targets import split_of, tasks_in
 from affcache.windows import Sequence as FrameSequence
 from affcache.windows import check_widths, default_pseudo, load_split
-from stages.train.heads import Head, Sizes
+from stages.train.heads import Head, Sizes, head_class
+from stages.train.recipe import Recipe
 
 
-def pseudo_name(cache: Cache, task: str, head: type[Head]) -> str | None:
+def pseudo_name(cache: Cache, recipe: Recipe, streams: Sequence[str]) -> str | None:
     """Whose pseudo-labels a head gets when nobody says; None if it can do without and must.
 
     Raises
@@ -31,9 +32,10 @@ def pseudo_name(cache: Cache, task: str, head: type[Head]) -> str | None:
     CacheError
         If the head needs some and there are none, or several sets.
     """
-    if head.NEEDS_PSEUDO or len(pseudo_sets(cache, task)) == 1:
-        return default_pseudo(cache.path, task)
-    return "backbone" if "backbone" in pseudo_sets(cache, task) else None
+    sets = pseudo_sets(cache, recipe.task)
+    if head_class(recipe.head).needs_pseudo(streams, recipe.model) or len(sets) == 1:
+        return default_pseudo(cache.path, recipe.task)
+    return "backbone" if "backbone" in sets else None
 
 
 def pseudo_attributes(cache: Cache, name: str | None) -> dict[str, Any]:

@@ -43,8 +43,8 @@ def train_command(
     recipe = load(head, recipe_name, changes)
     cache, kind = Cache(cache_path), head_class(recipe.head)
     device = choose(device_name)
-    name = pseudo or data.pseudo_name(cache, recipe.task, kind)
     streams = data.streams_of(cache, kind)
+    name = pseudo or data.pseudo_name(cache, recipe, streams)
     training = load_split(cache.path, recipe.task, name, "train", streams)
     validation = data.split_if_labelled(cache, recipe.task, name, "validation", streams)
     if name is not None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from itertools import accumulate
@@ -32,6 +32,10 @@ HEADS: dict[str, str] = {
     "anclaf-sa": "stages.train.heads.anclaf:AnclafSa",
     "ap": "stages.train.heads.ap:AffectiveProcess",
     "streaming": "stages.train.heads.streaming:Streaming",
+    "mlp": "stages.train.heads.mlp:FrameNetwork",
+    "bigru": "stages.train.heads.bigru:BidirectionalGru",
+    "conv-gru": "stages.train.heads.convgru:ConvGru",
+    "attention": "stages.train.heads.attention:SelfAttention",
 }
 ENTRY_POINTS = "affcache.heads"
 
@@ -113,14 +117,12 @@ class Head(nn.Module, ABC):
     TASKS : what they can learn
     STREAMS, OPTIONAL : the cache's arrays that are their features, and those that join them where
         a cache has them
-    NEEDS_PSEUDO : whether they can do without pseudo-labels (which are NaN then)
     """
 
     Settings: ClassVar[type]
     TASKS: ClassVar[tuple[str, ...]] = ("va",)
     STREAMS: ClassVar[tuple[str, ...]] = ("features",)
     OPTIONAL: ClassVar[tuple[str, ...]] = ()
-    NEEDS_PSEUDO: ClassVar[bool] = False
 
     @abstractmethod
     def __init__(self, sizes: Sizes, settings: Any) -> None: ...
@@ -154,6 +156,11 @@ class Head(nn.Module, ABC):
             If the head has nothing to draw from.
         """
         raise RecipeError(f"{type(self).__name__} draws no samples; a head with a latent does (ap)")
+
+    @classmethod
+    def needs_pseudo(cls, streams: Collection[str], settings: Any) -> bool:
+        """Whether there must be pseudo-labels, which are NaN in a cache that has none."""
+        return False
 
     def rates(self) -> dict[str, float]:
         """Parameters whose learning rate is not the recipe's: name -> factor on it."""

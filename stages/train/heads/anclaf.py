@@ -16,7 +16,7 @@ one layer to 512 with the same rectifier, and the LSTM keeps the code's proporti
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -86,6 +86,11 @@ class Anclaf(Head):
     Settings: ClassVar[type] = AnclafSettings
     OPTIONAL: ClassVar[tuple[str, ...]] = ("quadrant",)
     class_weights: Tensor
+
+    @classmethod
+    def needs_pseudo(cls, streams: Collection[str], settings: AnclafSettings) -> bool:
+        """Quadrants come from pseudo-labels where the cache has none of its own."""
+        return "quadrant" not in streams
 
     def __init__(self, sizes: Sizes, settings: AnclafSettings) -> None:
         nn.Module.__init__(self)

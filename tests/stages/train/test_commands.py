@@ -34,7 +34,11 @@ def test_a_run_folder_says_what_it_is(cache: Path, trained: Path) -> None:
     assert config["pseudo"] == "backbone"
     assert config["cache"]["path"] == str(cache)
     assert config["cache"]["fingerprint"] == Cache(cache).fingerprint
-    assert config["sizes"] == {"features": 32, "targets": 2}
+    assert config["sizes"] == {
+        "streams": {"features": 32},
+        "targets": {"va": ["valence", "arousal"]},
+        "fps": 25.0,
+    }
     labels = np.concatenate(
         [s.labels[s.counted] for s in load_split(cache, "va", "backbone", "train")]
     )
@@ -92,8 +96,9 @@ def test_evaluate_scores_everyone_by_the_same_frames(
         assert row[f"ccc_{name}"] == pytest.approx(ccc, abs=1e-6)
         assert row[f"rmse_{name}"] == pytest.approx(((t - p) ** 2).mean() ** 0.5, abs=1e-6)
     assert row["ccc_mean"] == pytest.approx((row["ccc_valence"] + row["ccc_arousal"]) / 2)
-    assert document["coverage"]["scored"] == len(truth)
-    assert document["coverage"]["labelled without a face"] > 0
+    (coverage,) = document["coverage"]
+    assert coverage["scored"] == len(truth)
+    assert coverage["labelled without a face"] > 0
     assert [d["difference"] for d in document["paired"]] == [
         "ap minus pseudo-labels",
         "ap minus trailing mean",
@@ -107,8 +112,9 @@ def test_matching_uses_the_training_labels_and_never_those_that_are_scored(
     cache: Path, trained: Path
 ) -> None:
     sequences = load_split(cache, "va", "backbone", "test")
-    spread = open_run(trained).config["training_labels"]
-    fitted = evaluation.matched([s.pseudo for s in sequences], sequences, spread)
+    run = open_run(trained)
+    spread = run.config["training_labels"]
+    fitted = evaluation.matched(run.sizes, [s.pseudo for s in sequences], sequences, spread)
     pooled = np.concatenate([f[s.valid] for f, s in zip(fitted, sequences, strict=True)])
     np.testing.assert_allclose(pooled.mean(0), spread["mean"], atol=1e-6)
     np.testing.assert_allclose(pooled.std(0), spread["std"], atol=1e-6)
@@ -119,7 +125,13 @@ def test_evaluate_prints_tables_that_fit_a_terminal(trained: Path, affcache: Com
     done = affcache("evaluate", trained)
     assert done.status == 0
     assert all(len(line) <= 80 for line in done.out.splitlines())
-    for piece in ("CCC on test", "PCC on test", "RMSE on test", "ap, matched", "labelled without"):
+    for piece in (
+        "CCC of va on test",
+        "PCC of va",
+        "RMSE of va",
+        "ap, matched",
+        "labelled without",
+    ):
         assert piece in done.out
 
 
@@ -191,7 +203,7 @@ def test_a_run_takes_its_readout_along_to_a_cache_without_pseudo_labels(
     assert done.status == 0, done.err
     assert "pseudo-labels 'readout'" in done.err
     run, other = open_run(tmp_path / "run"), Cache(without)
-    (first, *_) = for_run(other, "va", "readout", run.pseudo_attributes())
+    (first, *_) = for_run(other, run.sizes, "readout", run.pseudo_attributes())
     model = Cache(with_labels).pseudo_attributes("readout")["tasks"]["va"]
     np.testing.assert_array_equal(
         first.pseudo[first.valid], apply(model, first.features)[first.valid]
@@ -255,7 +267,7 @@ def test_an_existing_folder_goes_on_only_with_the_same_configuration(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--head", "app"], "no head 'app'; did you mean 'ap'? known heads: ap"),
+        (["--head", "app"], "no head 'app'; did you mean 'ap'? known heads: "),
         (["--recipe", "ap-dem"], "ap-dem: no such recipe file; did you mean 'ap-demo'?"),
         (["--set", "training.epoch=3"], "unknown key 'training.epoch'; did you mean"),
         (["--device", "abacus"], "--device abacus: "),

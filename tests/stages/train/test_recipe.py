@@ -66,7 +66,7 @@ def test_a_recipe_file_extends_ours_or_its_neighbour(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ("training.epoch=3", "--set training.epoch=3: unknown key 'training.epoch'; did you mean "
-         "'training.epochs'? known keys: training.epochs, training.iterations"),
+         "'training.epochs'? known keys: training.epochs, training.execution, "),
         ("trainng.epochs=3", "--set trainng.epochs=3: unknown key 'trainng'; did you mean "
          "'training'?"),
         ("model.los=nll", "unknown key 'model.los'; did you mean 'model.loss'?"),
@@ -80,7 +80,7 @@ def test_a_recipe_file_extends_ours_or_its_neighbour(tmp_path: Path) -> None:
         ("windows.shortest=90", "windows.shortest = 90 is above windows.longest = 70"),
         ("model=3", "model = 3, expected a table"),
         ("model.loss.kind=3", "loss is a value, not a table of values"),
-        ("task=pose", "--set task=pose: task = 'pose', expected one of va"),
+        ("task=pose", "--set task=pose: task = 'pose', expected of the head 'ap': va + au_intensity"),
         ("epochs", "--set epochs: expected key=value"),
     ],
 )  # fmt: skip
@@ -103,7 +103,7 @@ def test_a_wrong_change_is_named_with_what_would_be_right(change: str, message: 
         ),
         ("head = 3\n", "mine.toml: head = 3, expected the name of a head"),
         ("[model]\nwidth = 3\n", "mine.toml: head = None, expected the name of a head"),
-        ('head = "app"\n', "no head 'app'; did you mean 'ap'? known heads: ap"),
+        ('head = "app"\n', "no head 'app'; did you mean 'ap'? known heads: "),
         ("head = \n", "mine.toml: not a TOML file"),
         ('extends = "mine"\n', "extends 'mine', which extends it in turn"),
         ('extends = "appp"\n', "appp: no such recipe file; did you mean 'ap'?"),
@@ -118,7 +118,7 @@ def test_a_wrong_file_is_named_with_its_key(tmp_path: Path, text: str, message: 
 
 
 def test_unknown_heads_and_recipes_list_the_known_ones() -> None:
-    with pytest.raises(RecipeError, match=r"no head 'gruu'; .*known heads: ap"):
+    with pytest.raises(RecipeError, match=r"no head 'gruu'; .*known heads: .*\bap\b"):
         load("gruu")
     with pytest.raises(RecipeError, match="ap-demos: no such recipe file; did you mean 'ap-demo'"):
         load("ap", "ap-demos")
