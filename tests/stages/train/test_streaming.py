@@ -1,5 +1,6 @@
 """The streaming head: which stage hears of which, what sees time, and the layer over gaps."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -113,7 +114,7 @@ def test_what_it_says_are_probabilities_and_numbers_in_range() -> None:
 
 @pytest.mark.parametrize("tasks", ["va", "expr", "au", "expr+au", "va+au", "va+expr"])
 def test_any_of_the_tasks_will_do(tasks: str) -> None:
-    sizes = SIZES._replace(targets={task: TARGETS[task] for task in tasks.split("+")})
+    sizes = replace(SIZES, targets={task: TARGETS[task] for task in tasks.split("+")})
     given = windows()
     columns = torch.cat([given.labels[..., SIZES.columns(t)] for t in tasks.split("+")], dim=-1)
     head = make(sizes)
