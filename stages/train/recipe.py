@@ -36,8 +36,8 @@ class WindowSettings:
     test_length : frames of the consecutive test windows; 0 means a whole video at once
     """
 
-    shortest: int = number(35, low=2)
-    longest: int = number(70, low=2)
+    shortest: int = number(35, low=1)
+    longest: int = number(70, low=1)
     batch: int = number(16, low=1)
     test_length: int = number(70, low=0)
 

@@ -1,7 +1,7 @@
 """Settings that check themselves: a frozen dataclass whose fields say what they accept.
 
-A field is made with `number`, `choice` or `flag`; `fill` turns a table of a TOML file into the
-dataclass, and every complaint names the key, where it stood and what would have been right.
+A field is made with `number`, `choice`, `flag` or `text`; `fill` turns a table of a TOML file into
+the dataclass, and every complaint names the key, where it stood and what would have been right.
 """
 
 from __future__ import annotations
@@ -49,6 +49,17 @@ def flag(default: bool) -> Any:
     def check(value: object) -> bool:
         if not isinstance(value, bool):
             raise ValueError("true or false")
+        return value
+
+    return _field(default, check)
+
+
+def text(default: str) -> Any:
+    """A field for a word of one's own, such as a path."""
+
+    def check(value: object) -> str:
+        if not isinstance(value, str) or not value:
+            raise ValueError("a word")
         return value
 
     return _field(default, check)

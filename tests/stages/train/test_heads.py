@@ -17,7 +17,8 @@ def sizes(name: str) -> Sizes:
     """What a head is told when its own recipe's tasks are learnt."""
     units = tuple(f"AU{unit}" for unit in (6, 10, 12))
     tasks = {**FIXED, "au_intensity": units}
-    return Sizes({"features": 24}, {task: tasks[task] for task in load(name).task.split("+")}, 25.0)
+    streams = dict.fromkeys(head_class(name).STREAMS, 24)
+    return Sizes(streams, {task: tasks[task] for task in load(name).task.split("+")}, 25.0)
 
 
 def make(name: str) -> Head:
@@ -98,7 +99,7 @@ def test_its_randomness_is_the_generators(name: str) -> None:
 
 
 def test_it_learns_a_batch(name: str) -> None:
-    head, windows = make(name).train(), some_windows(name)
+    head, windows = make(name).train(), some_windows(name, frames=20)
     optimiser = torch.optim.Adam(head.parameters(), lr=3e-3)
     values = []
     for k in range(60):
