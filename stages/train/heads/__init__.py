@@ -36,6 +36,16 @@ HEADS: dict[str, str] = {
     "bigru": "stages.train.heads.bigru:BidirectionalGru",
     "conv-gru": "stages.train.heads.convgru:ConvGru",
     "attention": "stages.train.heads.attention:SelfAttention",
+    "affwildnet": "stages.train.heads.affwildnet:AffWildNet",
+    "cnn-1rnn": "stages.train.heads.multirnn:Cnn1Rnn",
+    "cnn-3rnn": "stages.train.heads.multirnn:Cnn3Rnn",
+    "fusion-fc": "stages.train.heads.multirnn:FusionFc",
+    "fusion-rnn": "stages.train.heads.multirnn:FusionRnn",
+    "mt": "stages.train.heads.multitask:MultiTask",
+    "mt-gru": "stages.train.heads.multitask:MultiTaskGru",
+    "mt-gru-audio": "stages.train.heads.multitask:AudioMultiTaskGru",
+    "av-mt-gru": "stages.train.heads.audiovisual:AudioVisual",
+    "facebehaviornet": "stages.train.heads.facebehavior:FaceBehaviorNet",
 }
 ENTRY_POINTS = "affcache.heads"
 
