@@ -78,7 +78,7 @@ class Run:
     def trained_head(self, device: torch.device) -> tuple[Head, checkpoint.Standing]:
         """The head with its best weights (the last, without a validation split), for testing."""
         head = self.new_head()
-        standing, _ = checkpoint.load(self.best if self.best.exists() else self.last, head)
+        standing = checkpoint.load(self.best if self.best.exists() else self.last, head)
         return head.to(device).eval(), standing
 
     def metrics(self) -> list[dict[str, Any]]:

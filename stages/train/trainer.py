@@ -9,26 +9,41 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from affcache.errors import RunError
-from affcache.progress import Progress, say
+from affcache.progress import Progress, readable_bytes, say
 from affcache.windows import RandomWindows
 from affcache.windows import Sequence as FrameSequence
-from stages.train import checkpoint, inference, scoring
-from stages.train.batches import batches, on, stream
+from stages.train import checkpoint, inference, optimisers, resident, scoring
+from stages.train.averaging import Average
+from stages.train.batches import batches, choose_way, stream
+from stages.train.board import board
 from stages.train.checkpoint import Standing
+from stages.train.descent import Descent, Terms, descent
 from stages.train.device import default_generator
 from stages.train.heads import Head, Windows
 from stages.train.interrupts import StopRequest
-from stages.train.recipe import Optimiser, Recipe
+from stages.train.recipe import Recipe
 from stages.train.run import Run
+from stages.train.schedules import learning_rate
 
-SPEAK_EVERY = 25  # iterations between two looks at the loss, each of which waits for the device
+SPEAK_EVERY = 0.5  # seconds between two looks at the loss, each of which waits for the device
+
+
+@dataclass
+class State:
+    """All that iterations change; what a checkpoint keeps of it is in `stages.train.checkpoint`."""
+
+    head: Head
+    optimiser: torch.optim.Optimizer
+    average: Average
+    standing: Standing = field(default_factory=Standing)
+    sums: Terms = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
 
 
 def train(
@@ -37,7 +52,7 @@ def train(
     validation: Sequence[FrameSequence],
     device: torch.device,
     workers: int = 0,
-    start_method: str | None = None,
+    data: str = "auto",
 ) -> Standing:
     """Train a run to its end, from wherever it stands.
 
@@ -45,7 +60,7 @@ def train(
     ----------
     run : its folder; checkpoints and metrics go there
     training, validation : sequences; an empty validation keeps the last epoch
-    workers, start_method : see `stages.train.batches.batches`
+    workers, data : see `stages.train.batches.batches`
 
     Raises
     ------
@@ -54,133 +69,147 @@ def train(
     KeyboardInterrupt
         After Ctrl-C or SIGTERM, when everything is saved.
     """
-    recipe, seed = run.recipe, int(run.config["seed"])
-    head = run.new_head().to(device).train()
-    optimiser = adam(head, recipe.optimiser, device)
-    standing, sums = _resume(run, head, optimiser)
-    first, per_epoch = standing.iteration, recipe.training.iterations
+    recipe = run.recipe
+    state = begin(run, training, device)
+    first, per_epoch = state.standing.iteration, recipe.training.iterations
     total = recipe.training.epochs * per_epoch
-    rows = [row for row in run.metrics() if row["epoch"] * per_epoch <= standing.iteration]
-    generator = default_generator(device)
-    source = RandomWindows(
-        training,
-        shortest=recipe.windows.shortest,
-        longest=recipe.windows.longest,
-        batch=recipe.windows.batch,
-        seed=seed,
-    )
-    if source.unused:
-        say(f"never drawn, too short or hardly labelled: {', '.join(source.unused)}")
-    feed = batches(source, first, total, workers, start_method)
-    began = time.monotonic()
+    if out_of_patience(state, recipe):
+        return state.standing
+    source = windows_of(run, training)
+    way = choose_way(data, source, device, workers)
+    if way == "device":
+        say(f"all {readable_bytes(resident.size(source))} of training data on {device.type}")
+    feed = batches(source, first, total, device, way, workers)
+    compute, generator = descent(state.head, recipe.training, device), default_generator(device)
+    began = spoke = time.monotonic()
     with (
         StopRequest() as stop,
+        board(run.folder / "tensorboard", len(state.rows)) as write,
         Progress("training", total - first, "iterations") as progress,
     ):
         for k, windows in enumerate(feed, start=first):
-            generator.manual_seed(stream(seed, k))
-            optimiser.param_groups[0]["lr"] = learning_rate(recipe, k)
-            terms = step(head, optimiser, on(device, windows), generator)
-            sums = {name: sums.get(name, 0) + value for name, value in terms.items()}
-            standing = replace(standing, iteration=k + 1)
+            generator.manual_seed(stream(run.config["seed"], k))
+            terms = step(state, compute, windows, generator, recipe, k)
             if (k + 1) % per_epoch == 0:
-                row = _row(run, standing, per_epoch, sums, head, recipe, validation, device)
+                row = end_epoch(run, state, recipe, validation, device)
                 row["seconds"] = round(time.monotonic() - began, 3)
-                rows, sums, began = [*rows, row], {}, time.monotonic()
-                standing = _keep(run, head, optimiser, standing, rows)
-                say(_line(row, standing, recipe))
-            if (k + 1) % SPEAK_EVERY == 0 or k + 1 == total:
+                began = time.monotonic()
+                keep(run, state, row)
+                write(row)
+                say(_line(row, state.standing, recipe))
+            if time.monotonic() - spoke >= SPEAK_EVERY or k + 1 == total:
+                spoke = time.monotonic()
                 progress.advance(k + 1 - first - progress.done, f"loss {float(terms['loss']):.3f}")
+            if out_of_patience(state, recipe):
+                say(f"no better epoch for {recipe.training.patience}: training ends early")
+                break
             if stop.raised:
-                checkpoint.save(run.last, head, standing, optimiser, sums)
+                save(run, state)
                 say(f"stopped after iteration {k + 1} of {total}; the same command goes on")
                 raise KeyboardInterrupt
-    return standing
+    return state.standing
+
+
+def begin(run: Run, training: Sequence[FrameSequence], device: torch.device) -> State:
+    """A run's state on the device: as its last checkpoint says, else with the initial weights."""
+    recipe, head = run.recipe, run.new_head()
+    if not run.last.exists():
+        head.prepare(training)
+    head.to(device).train()
+    average = Average(head, recipe.optimiser.ema)
+    state = State(head, optimisers.make(head, recipe.optimiser, device), average)
+    if run.last.exists():
+        state.standing, state.sums = checkpoint.resume(run.last, head, state.optimiser, average)
+        done = state.standing.iteration // recipe.training.iterations
+        state.rows = [row for row in run.metrics() if row["epoch"] <= done]
+    return state
+
+
+def windows_of(run: Run, training: Sequence[FrameSequence]) -> RandomWindows:
+    """Where a run's batches come from; says which videos never will."""
+    chosen = run.recipe.windows
+    source = RandomWindows(
+        training,
+        shortest=chosen.shortest,
+        longest=chosen.longest,
+        batch=chosen.batch,
+        seed=int(run.config["seed"]),
+    )
+    if source.unused:
+        say(f"never drawn, too short or hardly labelled: {', '.join(source.unused)}")
+    return source
 
 
 def step(
-    head: Head, optimiser: torch.optim.Adam, windows: Windows, generator: torch.Generator
-) -> dict[str, Tensor]:
-    """One descent of the loss; returns its terms without their graph."""
-    optimiser.zero_grad(set_to_none=True)
-    terms = head.loss(windows, generator)
-    terms["loss"].backward()  # type: ignore[no-untyped-call]
-    optimiser.step()
-    return {name: value.detach() for name, value in terms.items()}
+    state: State,
+    compute: Descent,
+    windows: Windows,
+    generator: torch.Generator,
+    recipe: Recipe,
+    k: int,
+) -> Terms:
+    """Iteration k: one descent of the loss; returns its terms without their graph."""
+    terms = compute(windows, generator)
+    if recipe.optimiser.clip:
+        torch.nn.utils.clip_grad_norm_(state.head.parameters(), recipe.optimiser.clip)
+    optimisers.set_rate(state.optimiser, learning_rate(recipe, k))
+    state.optimiser.step()
+    state.average.update(k)
+    state.sums = {name: state.sums.get(name, 0) + value for name, value in terms.items()}
+    state.standing = replace(state.standing, iteration=k + 1)
+    return terms
 
 
-def adam(head: Head, settings: Optimiser, device: torch.device) -> torch.optim.Adam:
-    """Adam in one fused kernel per step where the device has it."""
-    return torch.optim.Adam(
-        head.parameters(),
-        lr=settings.learning_rate,
-        betas=(settings.beta1, settings.beta2),
-        weight_decay=settings.weight_decay,
-        fused=device.type in ("cpu", "cuda"),
-    )
-
-
-def learning_rate(recipe: Recipe, k: int) -> float:
-    """At iteration k: constant, or half a cosine from the learning rate down to 0 at the end."""
-    if recipe.optimiser.schedule == "constant":
-        return recipe.optimiser.learning_rate
-    total = recipe.training.epochs * recipe.training.iterations
-    return recipe.optimiser.learning_rate * 0.5 * (1 + math.cos(math.pi * k / total))
-
-
-def _resume(
-    run: Run, head: Head, optimiser: torch.optim.Adam
-) -> tuple[Standing, dict[str, Tensor]]:
-    if not run.last.exists():
-        return Standing(), {}
-    standing, sums = checkpoint.load(run.last, head, optimiser)
-    device = next(head.parameters()).device
-    return standing, {name: value.to(device) for name, value in sums.items()}
-
-
-def _row(
+def end_epoch(
     run: Run,
-    standing: Standing,
-    per_epoch: int,
-    sums: dict[str, Tensor],
-    head: Head,
+    state: State,
     recipe: Recipe,
     validation: Sequence[FrameSequence],
     device: torch.device,
 ) -> dict[str, Any]:
     """What metrics.jsonl says about the epoch that just ended."""
+    head, standing, per_epoch = state.head, state.standing, recipe.training.iterations
     epoch = standing.iteration // per_epoch
-    means = {name: float(value) / per_epoch for name, value in sums.items()}
+    means = {name: float(value) / per_epoch for name, value in state.sums.items()}
     if not math.isfinite(means["loss"]):
         raise RunError(
             f"epoch {epoch}: the loss is {means['loss']}; try a lower optimiser.learning_rate"
         )
     row: dict[str, Any] = {"epoch": epoch, "iteration": standing.iteration, **means}
     row["learning_rate"] = learning_rate(recipe, standing.iteration)
-    if validation:
-        head.eval()
-        predicted = inference.predict(head, validation, recipe.windows.test_length, device)
-        head.train()
-        table = scoring.scores(run.sizes, validation, [p.mean for p in predicted])
-        row |= {"validation": table, "validation_score": scoring.headline(table)}
-    return row | head.report()
+    with state.average.applied():
+        if validation:
+            head.eval()
+            predicted = inference.predict(head, validation, recipe.windows.test_length, device)
+            head.train()
+            table = scoring.scores(run.sizes, validation, [p.mean for p in predicted])
+            row |= {"validation": table, "validation_score": scoring.headline(table)}
+        return row | head.report()
 
 
-def _keep(
-    run: Run,
-    head: Head,
-    optimiser: torch.optim.Adam,
-    standing: Standing,
-    rows: list[dict[str, Any]],
-) -> Standing:
+def keep(run: Run, state: State, row: dict[str, Any]) -> None:
     """Record an epoch: metrics, then the best weights, then the checkpoint that counts them in."""
-    now = rows[-1].get("validation_score")
-    run.write_metrics(rows)
-    if now is not None and (standing.best_score is None or now > standing.best_score):
-        standing = replace(standing, best_epoch=rows[-1]["epoch"], best_score=now)
-        checkpoint.save(run.best, head, standing)
-    checkpoint.save(run.last, head, standing, optimiser)
-    return standing
+    state.rows, state.sums = [*state.rows, row], {}
+    run.write_metrics(state.rows)
+    now, best = row.get("validation_score"), state.standing.best_score
+    if now is not None and (best is None or now > best):
+        state.standing = replace(state.standing, best_epoch=row["epoch"], best_score=now)
+        with state.average.applied():
+            checkpoint.save(run.best, state.head, state.standing)
+    save(run, state)
+
+
+def save(run: Run, state: State) -> None:
+    """The checkpoint to go on from."""
+    checkpoint.save(
+        run.last, state.head, state.standing, state.optimiser, state.average, state.sums
+    )
+
+
+def out_of_patience(state: State, recipe: Recipe) -> bool:
+    """Whether the best of all epochs is too long ago; nothing is where nothing is validated."""
+    patience, best = recipe.training.patience, state.standing.best_epoch
+    return 0 < patience <= len(state.rows) - best and best > 0
 
 
 def _line(row: dict[str, Any], standing: Standing, recipe: Recipe) -> str:

@@ -1,5 +1,6 @@
 """Training: learns, and goes on after any interruption as if there had been none."""
 
+import dataclasses
 import json
 import math
 import os
@@ -7,23 +8,27 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from affcache import windows
+from affcache.errors import RecipeError
 from stages.train import trainer
-from stages.train.batches import batches, stream
+from stages.train.batches import batches, choose_way, stream
 from stages.train.device import choose
-from stages.train.recipe import load
+from stages.train.heads import Windows
+from stages.train.resident import Resident, size
 from tests.stages.train.conftest import Outcome, quick
 from tests.stages.train.simulated import simulate
 
 ROOT = Path(__file__).parents[3]
+CPU = torch.device("cpu")
 Command = Callable[..., Outcome]
 
 
@@ -33,7 +38,7 @@ def metrics(run: Path) -> list[dict[str, Any]]:
 
 
 def assert_same_run(one: Path, other: Path) -> None:
-    """Weights, Adam's moments, best epoch and metrics, all to the bit."""
+    """Weights, the optimiser's state, best epoch and metrics, all to the bit."""
     assert metrics(one) == metrics(other)
     for name in ("last.safetensors", "best.safetensors"):
         a, b = load_file(one / name), load_file(other / name)
@@ -46,10 +51,10 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, iteration: int, number: int) -
     """Send this process a real signal while batch `iteration` is being made."""
 
     class Interrupting(windows.RandomWindows):
-        def batch(self, k: int) -> windows.Batch:
+        def picks(self, k: int) -> windows.Picks:
             if k == iteration:
                 signal.raise_signal(number)
-            return super().batch(k)
+            return super().picks(k)
 
     monkeypatch.setattr(trainer, "RandomWindows", Interrupting)
 
@@ -140,17 +145,78 @@ def test_a_finished_run_is_left_as_it_is(cache: Path, trained: Path, affcache: C
     assert metrics(trained) == before
 
 
+def source_of(cache: Path, **changes: int) -> windows.RandomWindows:
+    return windows.RandomWindows(
+        windows.load_split(cache, "va", "backbone", "train"), seed=7, **changes
+    )
+
+
+def kept(feed: Iterator[Windows]) -> list[Windows]:
+    """Batches that outlive the next one."""
+    return [Windows(*(tensor.clone() for tensor in batch)) for batch in feed]
+
+
+def assert_same_batches(some: list[Windows], others: list[Windows]) -> None:
+    assert len(some) == len(others) > 0
+    for one, other in zip(some, others, strict=True):
+        for a, b in zip(one, other, strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
+
+
+def test_batches_are_the_windows_that_were_drawn_in_float32(cache: Path) -> None:
+    source = source_of(cache)
+    for k, batch in enumerate(batches(source, 0, 12, CPU)):
+        drawn = source.batch(k)
+        assert batch.features.dtype == torch.float32
+        np.testing.assert_array_equal(batch.features.numpy(), drawn.features.astype(np.float32))
+        for ours, theirs in zip(batch[1:], drawn[1:], strict=True):
+            np.testing.assert_array_equal(ours.numpy(), theirs)
+
+
+def test_batches_gathered_on_the_device_have_the_same_bits(cache: Path) -> None:
+    source = source_of(cache, batch=5)
+    mapped = kept(batches(source, 2, 40, CPU, "map"))
+    assert_same_batches(mapped, kept(batches(source, 2, 40, CPU, "device")))
+
+
+def test_several_streams_stand_side_by_side_on_the_device_too(cache: Path) -> None:
+    train = windows.load_split(cache, "va", "backbone", "train")
+    doubled = [dataclasses.replace(s, others=(s.features[:, ::-1],)) for s in train]
+    source = windows.RandomWindows(doubled, batch=5)
+    mapped = kept(batches(source, 0, 9, CPU, "map"))
+    assert mapped[0].features.shape[-1] == 64
+    assert_same_batches(mapped, kept(batches(source, 0, 9, CPU, "device")))
+
+
+def test_the_memory_of_a_batch_is_used_again(cache: Path) -> None:
+    places = {batch.features.data_ptr() for batch in batches(source_of(cache), 0, 20, CPU)}
+    assert len(places) == 1
+
+
+def test_the_size_of_the_data_on_the_device_is_known_before_it_is_put_there(cache: Path) -> None:
+    source = source_of(cache)
+    resident = Resident(source, CPU)
+    tensors = (resident.features, *resident.rest)
+    assert sum(t.numel() * t.element_size() for t in tensors) == size(source)
+
+
+def test_the_way_of_the_data_is_the_maps_on_a_cpu_and_can_be_chosen(cache: Path) -> None:
+    source = source_of(cache)
+    assert choose_way("auto", source, CPU, 0) == "map"
+    assert choose_way("device", source, CPU, 0) == "device"
+    with pytest.raises(RecipeError, match="--workers 2: with --data device no process"):
+        choose_way("device", source, CPU, 2)
+
+
 @pytest.mark.parametrize("start_method", ["fork", "spawn"])
 def test_workers_change_nothing(
     start_method: str, cache: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
-    source = windows.RandomWindows(windows.load_split(cache, "va", "backbone", "train"), seed=7)
-    alone = list(batches(source, 3, 9, workers=0))
-    helped = list(batches(source, 3, 9, workers=2, start_method=start_method))
-    assert len(alone) == len(helped) == 6
-    for one, other in zip(alone, helped, strict=True):
-        for a, b in zip(one, other, strict=True):
-            torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
+    source = source_of(cache)
+    alone = kept(batches(source, 3, 9, CPU))
+    assert_same_batches(
+        alone, kept(batches(source, 3, 9, CPU, workers=2, start_method=start_method))
+    )
 
 
 def test_a_run_with_workers_equals_one_without(
@@ -172,37 +238,6 @@ def test_every_iteration_has_its_own_seed() -> None:
     seeds = {stream(seed, k) for seed in range(20) for k in range(-1, 500)}
     assert len(seeds) == 20 * 501
     assert all(0 <= seed < 2**63 for seed in seeds)
-
-
-def test_the_learning_rate_is_torchs_cosine_annealing() -> None:
-    recipe = load("ap", None, ["training.epochs=2", "training.iterations=15"])
-    adam = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=2.5e-4)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, T_max=30)
-    for k in range(31):
-        assert trainer.learning_rate(recipe, k) == pytest.approx(adam.param_groups[0]["lr"])
-        adam.step()
-        schedule.step()
-    constant = load("ap", None, ["optimiser.schedule=constant"])
-    assert trainer.learning_rate(constant, 20_000) == 2.5e-4
-
-
-def test_the_steps_are_those_of_plain_adam() -> None:
-    recipe = load("ap")
-    settings = recipe.optimiser
-    torch.manual_seed(0)
-    ours, plain = torch.nn.Linear(5, 3), torch.nn.Linear(5, 3)
-    plain.load_state_dict(ours.state_dict())
-    fused = trainer.adam(ours, settings, torch.device("cpu"))
-    textbook = torch.optim.Adam(
-        plain.parameters(), lr=2.5e-4, betas=(0.9, 0.999), weight_decay=1e-4, foreach=False
-    )
-    given = torch.randn(8, 5)
-    for optimiser, layer in ((fused, ours), (textbook, plain)):
-        for _ in range(10):
-            optimiser.zero_grad()
-            layer(given).square().sum().backward()
-            optimiser.step()
-    torch.testing.assert_close(ours.weight, plain.weight)
 
 
 def test_the_best_epoch_is_that_of_the_highest_validation_score(
@@ -255,8 +290,6 @@ def test_the_process_learns_what_no_single_frame_shows(tmp_path: Path, affcache:
 
 
 def test_the_device_is_checked_and_said() -> None:
-    from affcache.errors import RecipeError
-
     assert choose("cpu").type == "cpu"
     assert choose("auto").type in ("cpu", "cuda", "mps")
     with pytest.raises(RecipeError, match=r"--device abacus: .*try --device auto or cpu"):
