@@ -17,15 +17,17 @@ import torch
 
 from affcache.errors import RunError
 from affcache.metrics import match_spread, paired_interval
+from affcache.metrics.calibration import calibration
 from affcache.progress import say
 from affcache.store import Cache
 from affcache.targets import CONTINUOUS, complete
 from affcache.windows import Sequence as FrameSequence
-from stages.train import data, inference
+from stages.train import contexts, data, inference
 from stages.train.device import described
 from stages.train.heads import Sizes
+from stages.train.inference import Predicted
 from stages.train.run import Run
-from stages.train.scoring import headline, scores
+from stages.train.scoring import headline, labelled, scores
 from stages.train.smoothing import trailing_mean
 
 TRAILING_SECONDS = 0.5
@@ -33,18 +35,26 @@ MATCHED = ", matched"
 Rows = list[np.ndarray]  # one (frame, target) array per sequence
 
 
-def evaluate(run: Run, cache: Cache, split: str | None, device: torch.device) -> dict[str, Any]:
+def evaluate(
+    run: Run,
+    cache: Cache,
+    split: str | None,
+    device: torch.device,
+    context: str | None = None,
+) -> dict[str, Any]:
     """Score a run on one split of a cache.
 
     Parameters
     ----------
     cache : the run's own, or another of the same fingerprint
     split : None takes "test" where it has labels, else "validation"
+    context : how a head chooses its context frames, such as "lowest:40"; None is as trained
 
     Returns
     -------
     A document of "coverage" (a row per task), "scores" (a row per task, predictor and way of
-    averaging), "paired" and what the head reports of itself.
+    averaging), "calibration" (a row per target of a head that states its uncertainty), "paired"
+    and what the head reports of itself.
 
     Raises
     ------
@@ -55,6 +65,7 @@ def evaluate(run: Run, cache: Cache, split: str | None, device: torch.device) ->
     recipe, sizes = run.recipe, run.sizes
     split, sequences = labelled_split(run, cache, split)
     head, standing = run.trained_head(device)
+    contexts.choose(head, recipe.head, context)
     say(f"evaluating {run.folder} on {len(sequences)} {split} videos, {described(device)}")
     predicted = inference.predict(head, sequences, recipe.windows.test_length, device)
     predictors = contenders(recipe.head, sequences, [p.mean for p in predicted])
@@ -71,6 +82,7 @@ def evaluate(run: Run, cache: Cache, split: str | None, device: torch.device) ->
         "seed": run.config["seed"],
         "pseudo": run.config["pseudo"],
         "iteration": standing.iteration,
+        "context": context,
         "trailing_seconds": TRAILING_SECONDS,
         "report": head.report(),
         "coverage": coverage(sizes, sequences),
@@ -82,6 +94,7 @@ def evaluate(run: Run, cache: Cache, split: str | None, device: torch.device) ->
             for task in table
             if task in CONTINUOUS or MATCHED not in name
         ],
+        "calibration": calibrated(sizes, sequences, predicted),
         "paired": paired(sizes, recipe.head, sequences, predictors),
     }
 
@@ -121,6 +134,28 @@ def matched(
     for target, part, s in zip(fitted, parts, sequences, strict=True):
         target[s.valid] = part
     return fitted
+
+
+def calibrated(
+    sizes: Sizes, sequences: Sequence[FrameSequence], predicted: Sequence[Predicted]
+) -> list[dict[str, Any]]:
+    """`metrics.calibration` of raw predictions per target, and over all targets of a task.
+
+    Empty for a head without standard deviations; only numbers are rows, not classes.
+    """
+    means, stds = [p.mean for p in predicted], [p.std for p in predicted if p.std is not None]
+    rows = []
+    for task, names in sizes.targets.items():
+        if task not in CONTINUOUS or len(stds) < len(means):
+            continue
+        truth, mean = (np.concatenate(side) for side in labelled(sizes, task, sequences, means))
+        std = np.concatenate(labelled(sizes, task, sequences, stds)[1])
+        if not len(truth):
+            continue
+        for name, own in [*((n, [d]) for d, n in enumerate(names)), ("all", slice(None))]:
+            parts = (values[:, own].ravel() for values in (truth, mean, std))
+            rows.append({"task": task, "target": name, **calibration(*parts)})
+    return rows
 
 
 def coverage(sizes: Sizes, sequences: Sequence[FrameSequence]) -> list[dict[str, Any]]:
@@ -186,15 +221,20 @@ def paired(
     return found
 
 
-def labelled_split(run: Run, cache: Cache, split: str | None) -> tuple[str, list[FrameSequence]]:
-    """The split that was asked for, or the first of test and validation that can be scored."""
-    for candidate in (split,) if split else ("test", "validation"):
+def labelled_split(
+    run: Run,
+    cache: Cache,
+    split: str | None,
+    order: Sequence[str] = ("test", "validation"),
+) -> tuple[str, list[FrameSequence]]:
+    """The split that was asked for, or the first of some that can be scored."""
+    for candidate in (split,) if split else order:
         sequences = data.for_run(
             cache, run.sizes, run.config["pseudo"], run.pseudo_attributes(), candidate
         )
         if any(s.counted.sum() > 1 for s in sequences):
             return str(candidate), sequences
-    wanted = split or "test or validation"
+    wanted = split or " or ".join(order)
     raise RunError(
         f"{cache.path}: no {wanted} video with labels to score against (see `affcache label`)"
     )
