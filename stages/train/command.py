@@ -30,6 +30,12 @@ device_option = click.option(
 @device_option
 @click.option("--pseudo", help="Whose pseudo-labels. Default: the backbone's own, if any.")
 @click.option(
+    "--fill",
+    multiple=True,
+    metavar="NAME",
+    help="Pseudo-labels for training frames without annotations; may be repeated, the first wins.",
+)
+@click.option(
     "--workers",
     type=click.IntRange(0),
     default=0,
@@ -49,6 +55,7 @@ def train(
     seed: int,
     device: str,
     pseudo: str | None,
+    fill: tuple[str, ...],
     workers: int,
     out: Path | None,
 ) -> None:
@@ -66,7 +73,7 @@ def train(
     """
     from stages.train.sessions import train_command
 
-    folder = train_command(cache, head, recipe, changes, seed, device, pseudo, workers, out)
+    folder = train_command(cache, head, recipe, changes, seed, device, pseudo, workers, out, fill)
     click.echo(folder)
 
 

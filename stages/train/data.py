@@ -117,6 +117,13 @@ def split_if_labelled(
     return sequences if any(s.counted.any() for s in sequences) else []
 
 
+def with_labels_of(sequence: FrameSequence, other: FrameSequence) -> FrameSequence:
+    """The same video with what either has of labels; the first's where both have them."""
+    labels = np.where(np.isnan(sequence.labels), other.labels, sequence.labels)
+    counted = sequence.counted | other.counted
+    return dataclasses.replace(sequence, labels=labels, counted=counted)
+
+
 def check_pseudo(sequences: Sequence[FrameSequence], where: str) -> None:
     """Refuse pseudo-labels that are missing in a frame with a face."""
     for sequence in sequences:

@@ -8,24 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
-import affcache
 from affcache.arrays import write_json
-from affcache.errors import CacheError, RunError
+from affcache.errors import RunError
 from affcache.metrics import METRICS
-from affcache.progress import say
 from affcache.schema import DIMENSIONS
 from affcache.store import Cache
 from affcache.table import show
-from affcache.windows import Sequence as FrameSequence
-from affcache.windows import load_split
-from stages.train import data, evaluation, prediction, trainer
-from stages.train.device import choose, described
-from stages.train.heads import head_class
-from stages.train.recipe import Recipe, load
-from stages.train.run import Run, held, open_run, start_or_resume
-from stages.train.scoring import headline_name
+from stages.train import evaluation, prediction
+from stages.train.device import choose
+from stages.train.jobs import Job, default_folder, material, run_job
+from stages.train.recipe import load
+from stages.train.run import open_run
 
 
 def train_command(
@@ -38,33 +32,20 @@ def train_command(
     pseudo: str | None,
     workers: int,
     out: Path | None,
+    fill: Sequence[str] = (),
 ) -> Path:
     """Train, or go on with, a run; returns its folder."""
-    recipe = load(head, recipe_name, changes)
-    cache, kind = Cache(cache_path), head_class(recipe.head)
-    device = choose(device_name)
-    streams = data.streams_of(cache, kind)
-    name = pseudo or data.pseudo_name(cache, recipe, streams)
-    training = load_split(cache.path, recipe.task, name, "train", streams)
-    validation = data.split_if_labelled(cache, recipe.task, name, "validation", streams)
-    if name is not None:
-        data.check_pseudo([*training, *validation], f"{cache.path}: pseudo-labels {name!r}")
-    folder = out or default_folder(cache.path, recipe_name or recipe.head, seed)
-    attributes = data.pseudo_attributes(cache, name)
-    config = configuration(recipe, seed, cache, name, training, validation)
-    run = start_or_resume(folder, config, attributes)
-    with held(run):
-        _announce(run, training, validation, described(device))
-        standing = trainer.train(run, training, validation, device, workers)
-    if standing.best_score is None:
-        say(f"done: {run.folder} keeps its last epoch")
-    else:
-        say(
-            f"done: best validation {headline_name(run.sizes)} {standing.best_score:.3f} in "
-            f"epoch {standing.best_epoch}; "
-            f"next: affcache evaluate {run.folder}"
-        )
-    return run.folder
+    job = Job(
+        cache=cache_path,
+        recipe=load(head, recipe_name, changes),
+        seed=seed,
+        pseudo=pseudo,
+        fill=tuple(fill),
+        device=device_name,
+        workers=workers,
+    )
+    folder = out or default_folder(cache_path, recipe_name or job.recipe.head, seed)
+    return run_job(job, material(job), folder).folder
 
 
 def evaluate_command(
@@ -95,74 +76,6 @@ def predict_command(
     narrow = [{k: v for k, v in row.items() if k not in prediction.FILES} for row in rows]
     show("predictions", narrow)
     click.echo(f"a CSV and a PNG each in {Path(rows[0]['csv']).parent}")
-
-
-def default_folder(cache: Path, recipe: str, seed: int) -> Path:
-    """runs/<cache>-<recipe>-s<seed>, below the present folder."""
-    return Path("runs") / f"{cache.resolve().stem}-{Path(recipe).stem}-s{seed}"
-
-
-def configuration(
-    recipe: Recipe,
-    seed: int,
-    cache: Cache,
-    pseudo: str | None,
-    training: Sequence[FrameSequence],
-    validation: Sequence[FrameSequence],
-) -> dict[str, Any]:
-    """What config.json says: all that the run's result depends on, and where it came from."""
-    if not any(s.counted.any() for s in training):
-        raise CacheError(
-            f"{cache.path}: no training video with {recipe.task} labels (see `affcache label`)"
-        )
-    labels = np.concatenate([s.labels[s.counted] for s in training]).astype(np.float64)
-    known = np.isfinite(labels)
-    count = np.maximum(known.sum(axis=0), 1)
-    mean = np.where(known, labels, 0).sum(axis=0) / count
-    spread = np.where(known, labels - mean, 0)
-    sizes = data.sizes_of(training, cache, recipe.task, head_class(recipe.head))
-    return {
-        "affcache": affcache.__version__,
-        "recipe": recipe.as_dict(),
-        "seed": seed,
-        "cache": {
-            "path": str(cache.path.resolve()),
-            "dataset": cache.header.get("dataset"),
-            "fingerprint": cache.fingerprint,
-            "fields": cache.header.get("fields", {}),
-        },
-        "pseudo": pseudo,
-        "sizes": {
-            "streams": sizes.streams,
-            "targets": {task: list(names) for task, names in sizes.targets.items()},
-            "fps": sizes.fps,
-        },
-        "data": data.digest([*training, *validation]),
-        "training_labels": {
-            "mean": mean.tolist(),
-            "std": np.sqrt((spread**2).sum(axis=0) / count).tolist(),
-        },
-    }
-
-
-def _announce(
-    run: Run,
-    training: Sequence[FrameSequence],
-    validation: Sequence[FrameSequence],
-    device: str,
-) -> None:
-    recipe = run.recipe
-    parameters = sum(p.numel() for p in run.new_head().parameters())
-    frames = sum(int(s.counted.sum()) for s in training)
-    say(
-        f"{recipe.head}: {parameters:,} parameters on {device}, {len(training)} training videos "
-        f"({frames:,} labelled frames), {len(validation)} for validation, "
-        f"pseudo-labels {run.config['pseudo']!r}, into {run.folder}"
-    )
-    if not validation:
-        say("no labelled validation split: no score along the way, and the last epoch is kept")
-    if run.last.exists():
-        say(f"going on after epoch {len(run.metrics())} of {recipe.training.epochs}")
 
 
 def _print_evaluation(document: dict[str, Any]) -> None:

@@ -1,0 +1,203 @@
+"""One training job: a recipe, a cache and a seed in, a run folder out, whoever asks for it.
+
+`affcache train` runs one, cross-validation and comparisons run several. A job is plain data, so it
+can be sent to another process, which loads the sequences itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import affcache
+from affcache.errors import CacheError
+from affcache.progress import say
+from affcache.store import Cache
+from affcache.windows import Sequence as FrameSequence
+from affcache.windows import load_split
+from stages.train import data, filling, trainer
+from stages.train.device import choose, described
+from stages.train.folds import ORIGINAL, Fold
+from stages.train.heads import head_class
+from stages.train.recipe import Recipe
+from stages.train.run import Run, held, start_or_resume
+from stages.train.scoring import headline_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What decides a run, and how it is computed.
+
+    Attributes
+    ----------
+    cache : where to learn
+    recipe : how
+    seed : of weights, batches and everything random
+    pseudo : whose pseudo-labels the head sees; None is what `data.pseudo_name` finds
+    fill : sets of pseudo-labels for frames without annotations (`stages.train.filling`)
+    device, workers, data : change the speed (`stages.train.batches.batches`)
+    """
+
+    cache: Path
+    recipe: Recipe
+    seed: int = 0
+    pseudo: str | None = None
+    fill: tuple[str, ...] = ()
+    device: str = "auto"
+    workers: int = 0
+    data: str = "auto"
+
+
+class Material(NamedTuple):
+    """Sequences of a run.
+
+    Attributes
+    ----------
+    training : to learn from, holes filled if the job says so
+    validation : to choose the best epoch by, as annotated
+    annotated : the training sequences as people annotated them
+    """
+
+    training: list[FrameSequence]
+    validation: list[FrameSequence]
+    annotated: list[FrameSequence]
+
+
+def material(job: Job, fold: Fold | None = None) -> Material:
+    """The sequences of the original split, or of a fold of its training and validation videos.
+
+    Raises
+    ------
+    CacheError
+        If there is nothing to learn from, or pseudo-labels are missing.
+    """
+    name, streams = what_it_sees(job)
+    cache, task = Cache(job.cache), job.recipe.task
+    annotated = load_split(cache.path, task, name, "train", streams)
+    validation = data.split_if_labelled(cache, task, name, "validation", streams)
+    if fold is not None and fold.name != ORIGINAL:
+        everything = together(annotated, validation)
+        annotated = [s for s in everything if s.id in fold.training]
+        validation = [s for s in everything if s.id in fold.validation]
+    training = annotated
+    if job.fill:
+        targets = data.sizes_of(annotated, cache, task, head_class(job.recipe.head)).targets
+        more = filling.unannotated(cache, targets, name, streams)
+        training = filling.fill([*annotated, *more], cache, job.fill, targets)
+        training = [s for s in training if s.counted.any()]
+    if name is not None:
+        data.check_pseudo([*training, *validation], f"{cache.path}: pseudo-labels {name!r}")
+    return Material(training, validation, annotated)
+
+
+def what_it_sees(job: Job) -> tuple[str | None, tuple[str, ...]]:
+    """Whose pseudo-labels, and which streams, a job's head gets."""
+    cache = Cache(job.cache)
+    streams = data.streams_of(cache, head_class(job.recipe.head))
+    return job.pseudo or data.pseudo_name(cache, job.recipe, streams), streams
+
+
+def together(
+    training: Sequence[FrameSequence], validation: Sequence[FrameSequence]
+) -> list[FrameSequence]:
+    """Both splits as one, in the order of ids; a video that tasks put into both has all labels."""
+    found = {s.id: s for s in training}
+    for s in validation:
+        found[s.id] = data.with_labels_of(found[s.id], s) if s.id in found else s
+    return [found[video] for video in sorted(found)]
+
+
+def run_job(job: Job, learn: Material, folder: Path) -> Run:
+    """Train, or go on with, the run in a folder."""
+    cache, device = Cache(job.cache), choose(job.device)
+    name, _ = what_it_sees(job)
+    config = configuration(job.recipe, job.seed, cache, name, learn, job.fill)
+    run = start_or_resume(folder, config, data.pseudo_attributes(cache, name))
+    with held(run):
+        _announce(run, learn.training, learn.validation, described(device))
+        standing = trainer.train(
+            run, learn.training, learn.validation, device, job.workers, job.data
+        )
+    if standing.best_score is None:
+        say(f"done: {run.folder} keeps its last epoch")
+    else:
+        say(
+            f"done: best validation {headline_name(run.sizes)} {standing.best_score:.3f} in "
+            f"epoch {standing.best_epoch}; next: affcache evaluate {run.folder}"
+        )
+    return run
+
+
+def default_folder(cache: Path, recipe: str, seed: int) -> Path:
+    """runs/<cache>-<recipe>-s<seed>, below the present folder."""
+    return Path("runs") / f"{cache.resolve().stem}-{Path(recipe).stem}-s{seed}"
+
+
+def configuration(
+    recipe: Recipe,
+    seed: int,
+    cache: Cache,
+    pseudo: str | None,
+    material: Material,
+    fill: Sequence[str] = (),
+) -> dict[str, Any]:
+    """What config.json says: all that the run's result depends on, and where it came from."""
+    training, validation = material.training, material.validation
+    if not any(s.counted.any() for s in training):
+        raise CacheError(
+            f"{cache.path}: no training video with {recipe.task} labels (see `affcache label`)"
+        )
+    told = [s for s in material.annotated if s.counted.any()] or training
+    labels = np.concatenate([s.labels[s.counted] for s in told]).astype(np.float64)
+    known = np.isfinite(labels)
+    count = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, labels, 0).sum(axis=0) / count
+    spread = np.where(known, labels - mean, 0)
+    sizes = data.sizes_of(training, cache, recipe.task, head_class(recipe.head))
+    return {
+        "affcache": affcache.__version__,
+        "recipe": recipe.as_dict(),
+        "seed": seed,
+        "cache": {
+            "path": str(cache.path.resolve()),
+            "dataset": cache.header.get("dataset"),
+            "fingerprint": cache.fingerprint,
+            "fields": cache.header.get("fields", {}),
+        },
+        "pseudo": pseudo,
+        "fill": filling.provenance(cache, fill),
+        "sizes": {
+            "streams": sizes.streams,
+            "targets": {task: list(names) for task, names in sizes.targets.items()},
+            "fps": sizes.fps,
+        },
+        "data": data.digest([*training, *validation]),
+        "training_labels": {
+            "mean": mean.tolist(),
+            "std": np.sqrt((spread**2).sum(axis=0) / count).tolist(),
+        },
+    }
+
+
+def _announce(
+    run: Run,
+    training: Sequence[FrameSequence],
+    validation: Sequence[FrameSequence],
+    device: str,
+) -> None:
+    recipe = run.recipe
+    parameters = sum(p.numel() for p in run.new_head().parameters())
+    frames = sum(int(s.counted.sum()) for s in training)
+    say(
+        f"{recipe.head}: {parameters:,} parameters on {device}, {len(training)} training videos "
+        f"({frames:,} labelled frames), {len(validation)} for validation, "
+        f"pseudo-labels {run.config['pseudo']!r}, into {run.folder}"
+    )
+    if not validation:
+        say("no labelled validation split: no score along the way, and the last epoch is kept")
+    if run.last.exists():
+        say(f"going on after epoch {len(run.metrics())} of {recipe.training.epochs}")
