@@ -46,6 +46,8 @@ HEADS: dict[str, str] = {
     "mt-gru-audio": "stages.train.heads.multitask:AudioMultiTaskGru",
     "av-mt-gru": "stages.train.heads.audiovisual:AudioVisual",
     "facebehaviornet": "stages.train.heads.facebehavior:FaceBehaviorNet",
+    "lstm-kf": "stages.train.heads.kalman:LstmKf",
+    "lstm-ekf": "stages.train.heads.kalman:LstmEkf",
 }
 ENTRY_POINTS = "affcache.heads"
 
