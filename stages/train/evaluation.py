@@ -9,7 +9,7 @@ more so: raw CCC mostly compares how much.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,14 +41,16 @@ def evaluate(
     split: str | None,
     device: torch.device,
     context: str | None = None,
+    only: Collection[str] | None = None,
 ) -> dict[str, Any]:
-    """Score a run on one split of a cache.
+    """Score a run on one split of a cache, or on the videos of a fold.
 
     Parameters
     ----------
     cache : the run's own, or another of the same fingerprint
     split : None takes "test" where it has labels, else "validation"
     context : how a head chooses its context frames, such as "lowest:40"; None is as trained
+    only : ids of the videos to score, whatever their split
 
     Returns
     -------
@@ -63,7 +65,7 @@ def evaluate(
     """
     data.same_fingerprint(run.config["cache"], cache)
     recipe, sizes = run.recipe, run.sizes
-    split, sequences = labelled_split(run, cache, split)
+    split, sequences = labelled_split(run, cache, split, only=only)
     head, standing = run.trained_head(device)
     contexts.choose(head, recipe.head, context)
     say(f"evaluating {run.folder} on {len(sequences)} {split} videos, {described(device)}")
@@ -226,12 +228,15 @@ def labelled_split(
     cache: Cache,
     split: str | None,
     order: Sequence[str] = ("test", "validation"),
+    only: Collection[str] | None = None,
 ) -> tuple[str, list[FrameSequence]]:
     """The split that was asked for, or the first of some that can be scored."""
+    pseudo = run.config["pseudo"], run.pseudo_attributes()
+    if only is not None:
+        everything = data.for_run(cache, run.sizes, *pseudo)
+        return "held-out", [s for s in everything if s.id in only]
     for candidate in (split,) if split else order:
-        sequences = data.for_run(
-            cache, run.sizes, run.config["pseudo"], run.pseudo_attributes(), candidate
-        )
+        sequences = data.for_run(cache, run.sizes, *pseudo, candidate)
         if any(s.counted.sum() > 1 for s in sequences):
             return str(candidate), sequences
     wanted = split or " or ".join(order)
