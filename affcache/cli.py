@@ -46,7 +46,11 @@ COMMANDS: dict[str, Entry] = {
         "affcache.commands.exchange:import_", "A cache from HDF5, or others' features."
     ),
     "train": Entry("stages.train.command:train", "Stage two: train a temporal head from a cache."),
+    "crossval": Entry(
+        "stages.train.crossval_command:crossval", "Train folds by person and let them vote."
+    ),
     "evaluate": Entry("stages.train.command:evaluate", "Score a trained run beside pseudo-labels."),
+    "sweep": Entry("stages.train.sweep_command:sweep", "Score every amount and choice of context."),
     "predict": Entry("stages.train.command:predict", "Predict per frame on a video or a cache."),
 }
 
