@@ -19,7 +19,7 @@ from affcache.progress import say
 from affcache.store import Cache
 from affcache.windows import Sequence as FrameSequence
 from affcache.windows import load_split
-from stages.train import data, filling, trainer
+from stages.train import data, filling, starting, trainer
 from stages.train.device import choose, described
 from stages.train.folds import ORIGINAL, Fold
 from stages.train.heads import head_class
@@ -39,6 +39,7 @@ class Job:
     seed : of weights, batches and everything random
     pseudo : whose pseudo-labels the head sees; None is what `data.pseudo_name` finds
     fill : sets of pseudo-labels for frames without annotations (`stages.train.filling`)
+    start : run whose weights are the initial ones (`stages.train.starting`); None is the seed's
     device, workers, data : change the speed (`stages.train.batches.batches`)
     """
 
@@ -47,6 +48,7 @@ class Job:
     seed: int = 0
     pseudo: str | None = None
     fill: tuple[str, ...] = ()
+    start: Path | None = None
     device: str = "auto"
     workers: int = 0
     data: str = "auto"
@@ -116,6 +118,7 @@ def run_job(job: Job, learn: Material, folder: Path) -> Run:
     cache, device = Cache(job.cache), choose(job.device)
     name, _ = what_it_sees(job)
     config = configuration(job.recipe, job.seed, cache, name, learn, job.fill)
+    config["start"] = starting.provenance(job.start)
     run = start_or_resume(folder, config, data.pseudo_attributes(cache, name))
     with held(run):
         _announce(run, learn.training, learn.validation, described(device))

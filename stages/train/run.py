@@ -26,6 +26,7 @@ from stages.train.recipe import Recipe, from_tables
 
 CONFIG = "config.json"
 DECISIVE = ("recipe", "seed", "pseudo", "sizes", "data")  # what a resumed run must share
+ALSO = ("start",)  # likewise, absent from the config of runs that were made before there was any
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,8 @@ def start_or_resume(folder: Path, config: Mapping[str, Any], pseudo: Mapping[str
     if (folder / CONFIG).exists():
         run = open_run(folder)
         differing = _differences(
-            {key: run.config[key] for key in DECISIVE}, {key: config[key] for key in DECISIVE}
+            {key: run.config.get(key) for key in (*DECISIVE, *ALSO)},
+            {key: config.get(key) for key in (*DECISIVE, *ALSO)},
         )
         if differing:
             raise RunError(

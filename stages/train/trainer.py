@@ -18,7 +18,7 @@ from affcache.errors import RunError
 from affcache.progress import Progress, readable_bytes, say
 from affcache.windows import RandomWindows
 from affcache.windows import Sequence as FrameSequence
-from stages.train import checkpoint, inference, optimisers, resident, scoring
+from stages.train import checkpoint, inference, optimisers, resident, scoring, starting
 from stages.train.averaging import Average
 from stages.train.batches import batches, choose_way, stream
 from stages.train.board import board
@@ -114,6 +114,7 @@ def begin(run: Run, training: Sequence[FrameSequence], device: torch.device) -> 
     """A run's state on the device: as its last checkpoint says, else with the initial weights."""
     recipe, head = run.recipe, run.new_head()
     if not run.last.exists():
+        starting.inherit(run, head)
         head.prepare(training)
     head.to(device).train()
     average = Average(head, recipe.optimiser.ema)
