@@ -36,7 +36,7 @@ __all__ = [
     "side_by_side",
 ]
 
-FEWEST = 3  # counted frames in a window: the smallest context of paper 000
+FEWEST = 3  # counted frames in a window (or all of a shorter one): smallest context of paper 000
 
 
 class Batch(NamedTuple):
@@ -93,10 +93,10 @@ class RandomWindows:
 
     One length L per batch, uniform over [shortest, longest]; then videos, uniform over those that
     can give such a window (each once, if there are enough for the batch); then a start in each,
-    uniform over the starts whose window has at least three counted frames. So a video that is
-    shorter than L is passed over in that batch, and one that is shorter than `shortest` or has no
-    three counted frames within `longest` is never drawn (`unused` names it). Lengths that no video
-    can give are not drawn.
+    uniform over the starts whose window has at least three counted frames (or as many as the
+    shortest window has). So a video that is shorter than L is passed over in that batch, and one
+    that is shorter than `shortest` or has no three counted frames within `longest` is never drawn
+    (`unused` names it). Lengths that no video can give are not drawn.
 
     Parameters
     ----------
@@ -179,10 +179,11 @@ class RandomWindows:
         self._prepare()
 
     def _prepare(self) -> None:
-        """Tables per video: running count of counted frames, shortest window that has three."""
+        """Tables per video: running count of counted frames, shortest window that has enough."""
+        self._fewest = min(FEWEST, self.shortest)
         self._counts = [_running(s.counted) for s in self.sequences]
         self._frames = np.array([len(s) for s in self.sequences], np.int64)
-        self._least = np.array([_least(s.counted) for s in self.sequences], np.int64)
+        self._least = np.array([_least(s.counted, self._fewest) for s in self.sequences], np.int64)
         lengths = np.arange(self.shortest, self.longest + 1)
         able = [bool(((self._least <= n) & (self._frames >= n)).any()) for n in lengths]
         self._lengths = lengths[able]
@@ -192,8 +193,8 @@ class RandomWindows:
     def _nothing(self) -> str:
         counted = [int(s.counted.sum()) for s in self.sequences]
         return (
-            f"no training window: of {len(self.sequences)} videos none has {FEWEST} frames with "
-            f"face and label within {self.shortest} to {self.longest} frames (longest video "
+            f"no training window: of {len(self.sequences)} videos none has {self._fewest} frames "
+            f"with face and label within {self.shortest} to {self.longest} frames (longest video "
             f"{max(self._frames, default=0)} frames, most counted frames in one "
             f"{max(counted, default=0)}); set windows.shortest lower, or check `affcache label`"
         )
@@ -207,8 +208,8 @@ class RandomWindows:
         starts: list[int] = draw.integers(self._frames[videos] - length + 1).tolist()
         for row, video in enumerate(videos.tolist()):
             counts, start = self._counts[video], starts[row]
-            if counts[start + length] - counts[start] < FEWEST:
-                good = np.flatnonzero(counts[length:] - counts[:-length] >= FEWEST)
+            if counts[start + length] - counts[start] < self._fewest:
+                good = np.flatnonzero(counts[length:] - counts[:-length] >= self._fewest)
                 starts[row] = int(good[draw.integers(len(good))])
         return starts
 
@@ -238,9 +239,9 @@ def _running(counted: np.ndarray) -> np.ndarray:
     return counts
 
 
-def _least(counted: np.ndarray) -> int:
+def _least(counted: np.ndarray, fewest: int) -> int:
     """Length of the shortest window with enough counted frames; beyond any length if none has."""
     at = np.flatnonzero(counted)
-    if len(at) < FEWEST:
+    if len(at) < fewest:
         return int(np.iinfo(np.int64).max)
-    return int((at[FEWEST - 1 :] - at[: 1 - FEWEST]).min()) + 1
+    return int((at[fewest - 1 :] - at[: len(at) - fewest + 1]).min()) + 1
