@@ -7,6 +7,12 @@ from pathlib import Path
 import click
 
 SPLIT = click.Choice(["test", "validation", "train"])
+context_option = click.option(
+    "--context",
+    metavar="RULE:N",
+    help="Which frames an Affective Process takes as context: lowest:40, largest:10 (by the "
+    "uncertainty of their own latent), random:5 or all. Default: as its recipe says.",
+)
 device_option = click.option(
     "--device",
     default="auto",
@@ -43,6 +49,14 @@ device_option = click.option(
     help="Processes that prepare batches; they change the speed and nothing else.",
 )
 @click.option(
+    "--data",
+    type=click.Choice(["auto", "map", "device"]),
+    default="auto",
+    show_default=True,
+    help="Windows from the cache's files (map), or all training data on the device; auto: on a GPU "
+    "where it fills at most half of the free memory. Results are the same.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="The run folder. Default: runs/<cache>-<recipe>-s<seed>.",
@@ -57,6 +71,7 @@ def train(
     pseudo: str | None,
     fill: tuple[str, ...],
     workers: int,
+    data: str,
     out: Path | None,
 ) -> None:
     """Train a temporal head from a cache, and print the run's folder.
@@ -70,10 +85,14 @@ def train(
       affcache train --cache out/demo.zarr --recipe ap-demo --seed 1
       affcache train --cache out/demo.zarr --recipe ap --set training.epochs=5 \\
           --set model.loss=nll+kl --set model.likelihood=sum
+      affcache train --cache out/demo.zarr --recipe ap --set optimiser.name=adamw \\
+          --set optimiser.ema=0.999 --set optimiser.clip=1 --set training.patience=5
     """
     from stages.train.sessions import train_command
 
-    folder = train_command(cache, head, recipe, changes, seed, device, pseudo, workers, out, fill)
+    folder = train_command(
+        cache, head, recipe, changes, seed, device, pseudo, workers, out, fill, data
+    )
     click.echo(folder)
 
 
@@ -85,22 +104,33 @@ def train(
     help="Another cache of the same fingerprint. Default: the one that it was trained on.",
 )
 @click.option("--split", type=SPLIT, help="Default: test where it has labels, else validation.")
+@context_option
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print the whole evaluation as JSON.")
-def evaluate(run: Path, cache: Path | None, split: str | None, device: str, as_json: bool) -> None:
+def evaluate(
+    run: Path,
+    cache: Path | None,
+    split: str | None,
+    context: str | None,
+    device: str,
+    as_json: bool,
+) -> None:
     """Score a trained RUN: CCC, PCC and RMSE for valence, arousal and their mean.
 
     Beside the head stand its pseudo-labels and their trailing mean over half a second, each raw
     and with level and spread matched to the training labels, and the difference over people with
-    its 95 % interval. The evaluation is also written into the run's folder.
+    its 95 % interval. Of a head that states its uncertainty: how often intervals of 50, 80 and
+    95 % hold the truth, its likelihood (nll) and ranked probability score (crps). The evaluation is
+    also written into the run's folder.
 
     \b
       affcache evaluate runs/demo-ap-s0
       affcache evaluate runs/demo-ap-s0 --split validation --json
+      affcache evaluate runs/demo-ap-s0 --context lowest:40
     """
     from stages.train.sessions import evaluate_command
 
-    evaluate_command(run, cache, split, device, as_json)
+    evaluate_command(run, cache, split, device, as_json, context)
 
 
 @click.command(short_help="Predict per frame on a video or a cache.")
@@ -111,9 +141,25 @@ def evaluate(run: Path, cache: Path | None, split: str | None, device: str, as_j
     type=click.Path(path_type=Path),
     help="Folder of the results. Default: RUN/predictions/<name>.",
 )
+@click.option(
+    "--samples",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="How many coherent functions f(., z) to draw from an Affective Process.",
+)
+@context_option
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def predict(run: Path, target: Path, out: Path | None, device: str, as_json: bool) -> None:
+def predict(
+    run: Path,
+    target: Path,
+    out: Path | None,
+    samples: int,
+    context: str | None,
+    device: str,
+    as_json: bool,
+) -> None:
     """Predict every frame of VIDEO_OR_CACHE with a trained RUN.
 
     Writes for each video a CSV (frame, time, valid, valence, valence_std, arousal, arousal_std;
@@ -126,4 +172,4 @@ def predict(run: Path, target: Path, out: Path | None, device: str, as_json: boo
     """
     from stages.train.sessions import predict_command
 
-    predict_command(run, target, out, device, as_json)
+    predict_command(run, target, out, device, as_json, context, samples)

@@ -33,6 +33,7 @@ def train_command(
     workers: int,
     out: Path | None,
     fill: Sequence[str] = (),
+    way: str = "auto",
 ) -> Path:
     """Train, or go on with, a run; returns its folder."""
     job = Job(
@@ -43,19 +44,26 @@ def train_command(
         fill=tuple(fill),
         device=device_name,
         workers=workers,
+        data=way,
     )
     folder = out or default_folder(cache_path, recipe_name or job.recipe.head, seed)
     return run_job(job, material(job), folder).folder
 
 
 def evaluate_command(
-    folder: Path, cache_path: Path | None, split: str | None, device_name: str, as_json: bool
+    folder: Path,
+    cache_path: Path | None,
+    split: str | None,
+    device_name: str,
+    as_json: bool,
+    context: str | None = None,
 ) -> None:
     """Evaluate a run, write the result into its folder and print it."""
     run = open_run(folder)
     cache = Cache(cache_path or run.config["cache"]["path"])
-    document = evaluation.evaluate(run, cache, split, choose(device_name))
+    document = evaluation.evaluate(run, cache, split, choose(device_name), context=context)
     elsewhere = "" if cache_path is None else f"-{cache.path.stem}"
+    elsewhere += "" if context is None else f"-{context.replace(':', '-')}"
     write_json(folder / f"evaluation-{document['split']}{elsewhere}.json", document)
     if as_json:
         click.echo(json.dumps(document, indent=2))
@@ -64,12 +72,19 @@ def evaluate_command(
 
 
 def predict_command(
-    folder: Path, target: Path, out: Path | None, device_name: str, as_json: bool
+    folder: Path,
+    target: Path,
+    out: Path | None,
+    device_name: str,
+    as_json: bool,
+    context: str | None = None,
+    samples: int = 0,
 ) -> None:
     """Predict on a video or a cache and print a row per video."""
     if not target.exists():
         raise RunError(f"{target}: does not exist; expected a video file or a cache")
-    rows = prediction.predict(open_run(folder), target, out, choose(device_name))
+    run, device = open_run(folder), choose(device_name)
+    rows = prediction.predict(run, target, out, device, context, samples)
     if as_json:
         show("predictions", rows, as_json=True)
         return
@@ -90,6 +105,11 @@ def _print_evaluation(document: dict[str, Any]) -> None:
         "matched: level and spread of the training labels, the same rule for everyone.\n"
         f"trailing mean: of the pseudo-labels over {document['trailing_seconds']:g} s.\n"
     )
+    if document["calibration"]:
+        show("stated uncertainty, raw: coverage of 50, 80, 95 % intervals", _calibration(document))
+        click.echo(
+            "nll: nats; crps: in the unit of the labels; std: the mean deviation that is stated.\n"
+        )
     show(f"frames of {document['split']}", document["coverage"])
     if document["report"]:
         show("what the head has learnt", [document["report"]])
@@ -98,6 +118,18 @@ def _print_evaluation(document: dict[str, Any]) -> None:
         show(f"difference in mean {score} over people, matched, 95 % interval", document["paired"])
     else:
         click.echo("fewer than two people: no interval over people")
+
+
+def _calibration(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows per target with narrow headings."""
+    return [
+        {
+            name.removeprefix("coverage_"): value
+            for name, value in row.items()
+            if name != "task" or len(document["targets"]) > 1
+        }
+        for row in document["calibration"]
+    ]
 
 
 def _pivot(
