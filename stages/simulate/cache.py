@@ -5,6 +5,7 @@ No video is made: the features, pseudo-labels and labels are drawn (`process`, `
 the settings, each video's truth and the ceilings (`oracles`).
 
 >>> import tempfile
+>>> from pathlib import Path
 >>> from stages.simulate.cache import CacheSettings, simulate_cache, truth
 >>> folder = Path(tempfile.mkdtemp())
 >>> small = CacheSettings(videos=6, frames=80, seed=1, missing=0.1)
@@ -13,6 +14,8 @@ the settings, each video's truth and the ceilings (`oracles`).
 True
 >>> document["simulated"], document["videos"]["s1_v00000"]["split"]
 (True, 'train')
+>>> list(document["ceilings"]["va"])
+['pseudo-labels', 'frame', 'window', 'filter', 'smoother']
 """
 
 from __future__ import annotations
@@ -23,18 +26,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from affcache import __version__
-from affcache.arrays import read_json, write_json
+from affcache.arrays import read_json
 from affcache.errors import SimulationError
 from affcache.progress import Progress
 from affcache.publish import VideoWriter, claim, create, published_fingerprint, video_fingerprint
 from affcache.schema import FORMAT_VERSION
-from affcache.store import Cache, unsealed, write_labels
+from affcache.store import Cache, ensure_group, unsealed, write_labels
 from stages.simulate import circumplex, observation
+from stages.simulate.ceilings import Ceilings, follows
 from stages.simulate.people import dropped, fold_of, person_name, split_of, video_name
 from stages.simulate.process import Drawn, draw
 from stages.simulate.settings import Backbone, CacheSettings, Process
@@ -61,8 +65,10 @@ def simulate_cache(path: Path, settings: CacheSettings, workers: int = 1) -> dic
 
     Returns
     -------
-    What `truth(path)` reads: "settings"; "videos", by id: "subject", "split", "lag" in frames and
-    "changes", the frames at which its labels jump.
+    What `truth(path)` reads: "settings"; "ceilings", by task, estimator and metric, such as
+    ["va"]["smoother"]["ccc_mean"] and "ccc_mean_matched" (see `oracles` and `ceilings`);
+    "training_labels", "mean" and "std" of valence and arousal; "videos", by id: "subject", "split",
+    "lag" in frames and "changes", the frames at which its labels jump.
 
     Raises
     ------
@@ -84,19 +90,26 @@ def simulate_cache(path: Path, settings: CacheSettings, workers: int = 1) -> dic
         "settings": plain,
     }
     create(path, "simulated", fields, provenance)
+    for group in ("videos", "labels"):  # here, because several threads would make it at once
+        ensure_group(path / group, {})
     videos: dict[str, Any] = {}
+    ceilings = Ceilings(settings)
     with unsealed(path), Progress("simulating", settings.videos, "videos") as progress:
-        for sequence in _write_all(path, settings, fields, workers):
-            videos[sequence.id] = sequence.facts
+        for video, facts in _write_all(path, settings, fields, ceilings, workers):
+            videos[video_name(settings.seed, video)] = facts
             progress.advance()
     document = {
         "about": ABOUT,
         "simulated": True,
         "affcache": __version__,
         "settings": plain,
+        "training_labels": ceilings.spread,
+        "ceilings": ceilings.scores(),
         "videos": videos,
     }
-    write_json(beside(path), document)
+    partial = beside(path).with_name(f"{beside(path).name}.partial")
+    partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    partial.replace(beside(path))
     return truth(path)
 
 
@@ -121,13 +134,6 @@ def beside(path: Path) -> Path:
     return path.with_name(f"{path.name}.truth.json")
 
 
-class Written(NamedTuple):
-    """A video that is published: its id, and what the truth says of it."""
-
-    id: str
-    facts: dict[str, Any]
-
-
 def _refuse_other(path: Path, plain: Mapping[str, Any]) -> None:
     if not (path / "zarr.json").exists():
         return
@@ -139,60 +145,53 @@ def _refuse_other(path: Path, plain: Mapping[str, Any]) -> None:
 
 
 def _write_all(
-    path: Path, settings: CacheSettings, fields: Mapping[str, Any], workers: int
-) -> Iterator[Written]:
+    path: Path,
+    settings: CacheSettings,
+    fields: Mapping[str, Any],
+    ceilings: Ceilings,
+    workers: int,
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Write all videos, and let the estimators see those of the test split; video and facts."""
     weights = observation.network(settings.backbone)
     with ThreadPoolExecutor(max_workers=workers) as pool:
         for first in range(0, settings.videos, CHUNK):
             videos = range(first, min(first + CHUNK, settings.videos))
             drawn = draw(settings, videos)
 
-            def write(row: int, drawn: Drawn = drawn, videos: Sequence[int] = videos) -> Written:
+            def write(row: int, drawn: Drawn = drawn, videos: Sequence[int] = videos) -> None:
                 one = Drawn(*(array[row] for array in drawn))
-                return _write(path, settings, fields, weights, videos[row], one)
+                _publish(path, settings, fields, weights, videos[row], one)
+                _annotate(path, settings, videos[row], one)
 
-            yield from pool.map(write, range(len(videos)))
+            written = pool.map(write, range(len(videos)))
+            splits = np.array([split_of(settings, video) for video in videos])
+            training, testing = splits == "train", splits == "test"
+            ceilings.train(drawn.labels[training][drawn.valid[training]])
+            if testing.any():
+                ceilings.test(Drawn(*(array[testing] for array in drawn)))
+            for row, _ in enumerate(written):
+                own = Drawn(*(array[row] for array in drawn))
+                yield videos[row], facts(settings, videos[row], own)
 
 
-def _write(
-    path: Path,
-    settings: CacheSettings,
-    fields: Mapping[str, Any],
-    weights: observation.Network,
-    video: int,
-    drawn: Drawn,
-) -> Written:
-    name = video_name(settings.seed, video)
-    facts: dict[str, Any] = {
+def facts(settings: CacheSettings, video: int, drawn: Drawn) -> dict[str, Any]:
+    """What the truth says of one video."""
+    return {
         "subject": person_name(settings.seed, video % settings.people),
         "split": split_of(settings, video),
         "lag": int(drawn.lag),
         "changes": changes(settings, drawn),
     }
-    _publish(path, settings, fields, weights, video, drawn)
-    attributes: dict[str, Any] = {
-        "subject": facts["subject"],
-        "split": dict.fromkeys(settings.tasks, facts["split"]),
-        "lag": facts["lag"],
-        "changes": facts["changes"],
-    }
+
+
+def _annotate(path: Path, settings: CacheSettings, video: int, drawn: Drawn) -> None:
+    known = facts(settings, video, drawn)
+    attributes = known | {"split": dict.fromkeys(settings.tasks, known["split"])}
     if settings.folds is not None:
         attributes["folds"] = dict.fromkeys(settings.tasks, fold_of(settings, video))
-    labels = labelled(settings.tasks, drawn.labels.astype(np.float32))
-    gone = dropped(settings, video)
-    write_labels(path, name, {t: rows for t, rows in labels.items() if t not in gone}, attributes)
-    return Written(name, facts)
-
-
-def labelled(tasks: Sequence[str], va: np.ndarray) -> dict[str, np.ndarray]:
-    """Annotations of each task that follow from valence and arousal (T, 2)."""
-    rules: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-        "va": np.asarray,
-        "expr": circumplex.expressions,
-        "au": circumplex.units,
-        "au_intensity": circumplex.intensities,
-    }
-    return {task: rules[task](va) for task in tasks}
+    kept = [task for task in settings.tasks if task not in dropped(settings, video)]
+    labels = follows(drawn.labels.astype(np.float32), kept)
+    write_labels(path, video_name(settings.seed, video), labels, attributes)
 
 
 def changes(settings: CacheSettings, drawn: Drawn) -> list[int]:

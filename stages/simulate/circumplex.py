@@ -50,6 +50,12 @@ def strengths(va: np.ndarray) -> np.ndarray:
     return np.asarray(va @ _DIRECTIONS)
 
 
+def strongest(va: np.ndarray) -> np.ndarray:
+    """How far (valence, arousal) reaches into the nearest direction of each unit, (..., 12)."""
+    reached = np.moveaxis(strengths(va), -1, 0)
+    return np.stack([np.maximum.reduce(reached[own]) for own in _MEMBERS], axis=-1)
+
+
 def expression_scores(va: np.ndarray) -> np.ndarray:
     """Scores (..., 7) whose largest is the expression: Neutral wins inside the disc, only there."""
     reached = strengths(va)
@@ -68,9 +74,7 @@ def expressions(va: np.ndarray) -> np.ndarray:
 
 def intensities(va: np.ndarray) -> np.ndarray:
     """Intensity (..., 12) of each action unit, from 0 to 5."""
-    reached = strengths(va)
-    strongest = np.stack([reached[..., own].max(axis=-1) for own in _MEMBERS], axis=-1)
-    return np.asarray(np.clip(SLOPE * (strongest - ONSET), 0, MOST))
+    return np.asarray(np.clip(SLOPE * (strongest(va) - ONSET), 0, MOST))
 
 
 def units(va: np.ndarray) -> np.ndarray:
@@ -87,7 +91,5 @@ def soft_expressions(va: np.ndarray) -> np.ndarray:
 
 def soft_units(va: np.ndarray) -> np.ndarray:
     """Probabilities (..., 12) of the soft map: one half where a unit's presence begins."""
-    reached = strengths(va)
-    strongest = np.stack([reached[..., own].max(axis=-1) for own in _MEMBERS], axis=-1)
-    away = strongest - (PRESENT / SLOPE + ONSET)
+    away = strongest(va) - (PRESENT / SLOPE + ONSET)
     return np.asarray(1 / (1 + np.exp(-away / SOFTNESS)))
