@@ -166,8 +166,13 @@ def predict(
     empty where there is no face) and a PNG of both traces over time. A video file is first
     extracted with the backbone of the run's cache.
 
+    Of an Affective Process the CSV also tells how much of each deviation is the decoder's
+    (valence_decoder_std) and how much the latent's (valence_latent_std), and an .npz beside it
+    holds the context frames and, with --samples, the functions drawn, (frame, sample, target).
+
     \b
       affcache predict runs/demo-ap-s0 holiday.mp4
+      affcache predict runs/demo-ap-s0 holiday.mp4 --samples 10 --context lowest:10
       affcache predict runs/demo-ap-s0 out/clips.zarr --out predictions
     """
     from stages.train.sessions import predict_command

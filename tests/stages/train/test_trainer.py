@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from affcache import windows
 from affcache.errors import RecipeError
 from stages.train import trainer
 from stages.train.batches import batches, choose_way, stream
+from stages.train.board import board
 from stages.train.device import choose
 from stages.train.heads import Windows
 from stages.train.resident import Resident, size
@@ -179,6 +182,15 @@ def test_batches_gathered_on_the_device_have_the_same_bits(cache: Path) -> None:
     assert_same_batches(mapped, kept(batches(source, 2, 40, CPU, "device")))
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA device here")
+@pytest.mark.parametrize("way", ["map", "device"])
+def test_batches_on_a_gpu_have_the_same_bits(way: str, cache: Path) -> None:
+    source = source_of(cache)
+    there = kept(batches(source, 0, 60, torch.device("cuda"), way))
+    here = kept(batches(source, 0, 60, CPU))
+    assert_same_batches(here, [Windows(*(tensor.cpu() for tensor in b)) for b in there])
+
+
 def test_several_streams_stand_side_by_side_on_the_device_too(cache: Path) -> None:
     train = windows.load_split(cache, "va", "backbone", "train")
     doubled = [dataclasses.replace(s, others=(s.features[:, ::-1],)) for s in train]
@@ -225,6 +237,16 @@ def test_a_run_with_workers_equals_one_without(
     folder = tmp_path / "helped"
     done = affcache("train", "--cache", cache, "--out", folder, "--workers", 1, *quick())
     assert done.status == 0, done.err
+    assert_same_run(trained, folder)
+
+
+def test_a_run_with_its_data_on_the_device_equals_one_from_the_maps(
+    cache: Path, trained: Path, tmp_path: Path, affcache: Command
+) -> None:
+    folder = tmp_path / "resident"
+    done = affcache("train", "--cache", cache, "--out", folder, "--data", "device", *quick())
+    assert done.status == 0, done.err
+    assert "of training data on cpu" in done.err
     assert_same_run(trained, folder)
 
 
@@ -295,3 +317,55 @@ def test_the_device_is_checked_and_said() -> None:
     with pytest.raises(RecipeError, match=r"--device abacus: .*try --device auto or cpu"):
         choose("abacus")
     assert math.isfinite(torch.get_num_threads())
+
+
+def test_a_run_is_shown_on_tensorboard_where_it_is_installed(
+    cache: Path, tmp_path: Path, affcache: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for the package says what it was told; an interrupted epoch is told once."""
+    told: list[tuple[str, float, int]] = []
+
+    class Writer:
+        def __init__(self, folder: Path, purge_step: int) -> None:
+            told.append((str(folder), 0.0, purge_step))
+
+        def __enter__(self) -> "Writer":
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            pass
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            told.append((name, value, step))
+
+        def flush(self) -> None:
+            pass
+
+    stand_in = types.ModuleType("torch.utils.tensorboard")
+    stand_in.SummaryWriter = Writer
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", stand_in)
+    run = tmp_path / "run"
+    command = ("train", "--cache", cache, "--out", run, *quick())
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 20, signal.SIGINT)
+        assert affcache(*command).status == 130
+    assert affcache(*command).status == 0
+    assert [row for row in told if "tensorboard" in row[0]] == [
+        (str(run / "tensorboard"), 0.0, 1),
+        (str(run / "tensorboard"), 0.0, 2),
+    ]
+    for row in metrics(run):
+        assert ("loss", row["loss"], row["epoch"]) in told
+        assert ("validation_score", row["validation_score"], row["epoch"]) in told
+    names = {name for name, _, _ in told}
+    assert "validation/va/ccc_mean" in names
+    assert "epoch" not in names
+    assert len([row for row in told if row[0] == "loss"]) == 3
+
+
+def test_without_tensorboard_nothing_is_missed(trained: Path, tmp_path: Path) -> None:
+    with board(tmp_path / "board", 0) as write:
+        write({"epoch": 1, "loss": 0.5})
+    if find_spec("tensorboard") is None:
+        assert not (tmp_path / "board").exists()
+        assert not (trained / "tensorboard").exists()
