@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,8 +24,11 @@ device_option = click.option(
 
 @click.command(short_help="Train a temporal head from a cache.")
 @click.option("--cache", type=click.Path(path_type=Path), required=True, help="The feature cache.")
-@click.option("--head", help="Which head, such as ap. Default: what the recipe says, else ap.")
-@click.option("--recipe", help="A TOML file, or one of ours by name. Default: the head's own.")
+@click.option("--head", help="Which head, such as ap, or several: ap,bigru,mlp.  [default: ap]")
+@click.option(
+    "--recipe",
+    help="A TOML file, or one of ours by name; or several: ap,ap-kl. Default: the head's own.",
+)
 @click.option(
     "--set",
     "changes",
@@ -33,6 +37,26 @@ device_option = click.option(
     help="Change one value of the recipe, such as training.epochs=5; may be repeated.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Train with that many seeds from --seed on, and print mean and spread.",
+)
+@click.option(
+    "--folds",
+    type=click.IntRange(2),
+    help="Leave out each of that many groups of people once, and score on those left out.",
+)
+@click.option(
+    "--parallel",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Of several runs, train that many at once in processes of this machine.",
+)
+@click.option("--scheduler", help="Of several runs, train on a dask cluster: tcp://host:8786.")
 @device_option
 @click.option("--pseudo", help="Whose pseudo-labels. Default: the backbone's own, if any.")
 @click.option(
@@ -59,21 +83,10 @@ device_option = click.option(
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="The run folder. Default: runs/<cache>-<recipe>-s<seed>.",
+    help="The run folder, or that of several. Default: runs/<cache>-<recipe>-s<seed>.",
 )
-def train(
-    cache: Path,
-    head: str | None,
-    recipe: str | None,
-    changes: tuple[str, ...],
-    seed: int,
-    device: str,
-    pseudo: str | None,
-    fill: tuple[str, ...],
-    workers: int,
-    data: str,
-    out: Path | None,
-) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the table of several runs as JSON.")
+def train(folds: int | None, **order: Any) -> None:
     """Train a temporal head from a cache, and print the run's folder.
 
     The recipe says how; each published configuration is one (ap, ap-kl, ap-reg, ap-reg-kl), and
@@ -85,15 +98,15 @@ def train(
       affcache train --cache out/demo.zarr --recipe ap-demo --seed 1
       affcache train --cache out/demo.zarr --recipe ap --set training.epochs=5 \\
           --set model.loss=nll+kl --set model.likelihood=sum
-      affcache train --cache out/demo.zarr --recipe ap --set optimiser.name=adamw \\
-          --set optimiser.ema=0.999 --set optimiser.clip=1 --set training.patience=5
+      affcache train --cache out/recola.zarr --head lstm-kf --seeds 10 --parallel 2
+      affcache train --cache out/disfa.zarr --recipe ap-au-disfa,bigru-au --folds 3
+
+    Several heads or recipes, seeds or folds make one experiment: a run folder each below --out,
+    scored on people that none of them learnt from, and a table of mean and standard deviation.
     """
     from stages.train.sessions import train_command
 
-    folder = train_command(
-        cache, head, recipe, changes, seed, device, pseudo, workers, out, fill, data
-    )
-    click.echo(folder)
+    train_command(folds=folds or 0, **order)
 
 
 @click.command(short_help="Score a trained run beside its pseudo-labels.")

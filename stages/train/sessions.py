@@ -15,7 +15,7 @@ from affcache.metrics import METRICS
 from affcache.schema import DIMENSIONS
 from affcache.store import Cache
 from affcache.table import show
-from stages.train import evaluation, prediction
+from stages.train import evaluation, prediction, trials
 from stages.train.device import choose
 from stages.train.jobs import Job, default_folder, material, run_job
 from stages.train.recipe import load
@@ -23,31 +23,44 @@ from stages.train.run import open_run
 
 
 def train_command(
-    cache_path: Path,
+    cache: Path,
     head: str | None,
-    recipe_name: str | None,
+    recipe: str | None,
     changes: Sequence[str],
-    seed: int,
-    device_name: str,
-    pseudo: str | None,
-    workers: int,
     out: Path | None,
-    fill: Sequence[str] = (),
-    way: str = "auto",
-) -> Path:
-    """Train, or go on with, a run; returns its folder."""
-    job = Job(
-        cache=cache_path,
-        recipe=load(head, recipe_name, changes),
-        seed=seed,
-        pseudo=pseudo,
-        fill=tuple(fill),
-        device=device_name,
-        workers=workers,
-        data=way,
-    )
-    folder = out or default_folder(cache_path, recipe_name or job.recipe.head, seed)
-    return run_job(job, material(job), folder).folder
+    seeds: int,
+    folds: int,
+    parallel: int,
+    scheduler: str | None,
+    as_json: bool,
+    **how: Any,
+) -> None:
+    """Train one run and print its folder, or several and print their table.
+
+    `how` is the rest of a `Job`.
+    """
+    names = (recipe or head or "ap").split(",")
+    jobs = {
+        Path(name).stem: Job(cache=cache, recipe=load(only, named, changes), **how)
+        for name in names
+        for only, named in [(head, name) if recipe else (name, None)]
+    }
+    if len(jobs) == 1 and seeds == 1 and not folds:
+        (job,) = jobs.values()
+        folder = out or default_folder(cache, names[0], job.seed)
+        click.echo(run_job(job, material(job), folder).folder)
+        return
+    folder = out or Path("runs") / f"{cache.resolve().stem}-{'+'.join(jobs)}"
+    outcomes = trials.carry_out(trials.plan(jobs, seeds, folds, folder), parallel, scheduler)
+    rows = trials.summary(outcomes)
+    write_json(folder / "trials.json", {"trials": trials.documents(outcomes), "summary": rows})
+    counted = f"{seeds} seeds" + (f" x {folds} folds by person" if folds else "")
+    show(counted, rows if as_json else trials.printable(rows), as_json=as_json)
+    if not as_json:
+        click.echo(f"mean ± standard deviation over n runs; all of it in {folder / 'trials.json'}")
+    troubled = [o.trial.folder.name for o in outcomes if o.trouble is not None]
+    if troubled:
+        raise RunError(f"{len(troubled)} of {len(outcomes)} trials failed: {', '.join(troubled)}")
 
 
 def evaluate_command(

@@ -140,6 +140,21 @@ def summary(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     return rows
 
 
+def documents(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Every trial as plain data: where it lies, what it was and what came of it."""
+    return [
+        {
+            "run": str(o.trial.folder),
+            "recipe": o.trial.recipe,
+            "seed": o.trial.job.seed,
+            "fold": o.trial.fold and o.trial.fold.name,
+            "trouble": o.trouble,
+            "evaluation": o.document,
+        }
+        for o in outcomes
+    ]
+
+
 def printable(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The first metric of each task, "0.449 ± 0.020" per target, narrow enough for a terminal."""
     table = []
