@@ -6,6 +6,7 @@ can be sent to another process, which loads the sequences itself.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ class Job:
     Attributes
     ----------
     cache : where to learn
+    also : further caches of the same fingerprint to learn from, and to be validated on
     recipe : how
     seed : of weights, batches and everything random
     pseudo : whose pseudo-labels the head sees; None is what `data.pseudo_name` finds
@@ -45,6 +47,7 @@ class Job:
 
     cache: Path
     recipe: Recipe
+    also: tuple[Path, ...] = ()
     seed: int = 0
     pseudo: str | None = None
     fill: tuple[str, ...] = ()
@@ -93,7 +96,36 @@ def material(job: Job, fold: Fold | None = None) -> Material:
         training = [s for s in training if s.counted.any()]
     if name is not None:
         data.check_pseudo([*training, *validation], f"{cache.path}: pseudo-labels {name!r}")
-    return Material(training, validation, annotated)
+    return joined(job, fold, Material(training, validation, annotated))
+
+
+def joined(job: Job, fold: Fold | None, first: Material) -> Material:
+    """The sequences of all caches of a job, in the order of caches.
+
+    Raises
+    ------
+    CacheError
+        If a cache was extracted in another way than the first, or names its columns otherwise.
+    """
+    found = first
+    for path in job.also:
+        data.same_fingerprint(described_cache(Cache(job.cache)), Cache(path))
+        more = material(dataclasses.replace(job, cache=path, also=()), fold)
+        columns = [s.origin and dict(s.origin.targets) for s in (first[0] + more[0])]
+        if any(c != columns[0] for c in columns):
+            raise CacheError(f"{path}: names its {job.recipe.task} columns unlike {job.cache}")
+        found = Material(*(one + other for one, other in zip(found, more, strict=True)))
+    return found
+
+
+def described_cache(cache: Cache) -> dict[str, Any]:
+    """What config.json says of a cache."""
+    return {
+        "path": str(cache.path.resolve()),
+        "dataset": cache.header.get("dataset"),
+        "fingerprint": cache.fingerprint,
+        "fields": cache.header.get("fields", {}),
+    }
 
 
 def what_it_sees(job: Job) -> tuple[str | None, tuple[str, ...]]:
@@ -118,6 +150,7 @@ def run_job(job: Job, learn: Material, folder: Path) -> Run:
     cache, device = Cache(job.cache), choose(job.device)
     name, _ = what_it_sees(job)
     config = configuration(job.recipe, job.seed, cache, name, learn, job.fill)
+    config["also"] = [described_cache(Cache(path)) for path in job.also]
     config["start"] = starting.provenance(job.start)
     run = start_or_resume(folder, config, data.pseudo_attributes(cache, name))
     with held(run):
@@ -165,12 +198,7 @@ def configuration(
         "affcache": affcache.__version__,
         "recipe": recipe.as_dict(),
         "seed": seed,
-        "cache": {
-            "path": str(cache.path.resolve()),
-            "dataset": cache.header.get("dataset"),
-            "fingerprint": cache.fingerprint,
-            "fields": cache.header.get("fields", {}),
-        },
+        "cache": described_cache(cache),
         "pseudo": pseudo,
         "fill": filling.provenance(cache, fill),
         "sizes": {

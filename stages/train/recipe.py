@@ -15,7 +15,7 @@ from typing import Any
 
 from affcache.errors import RecipeError
 from stages.train.heads import head_class
-from stages.train.settings import choice, fill, flag, number
+from stages.train.settings import choice, fill, flag, number, numbers
 from stages.train.suggest import known
 
 FOLDER = Path(__file__).parent / "recipes"
@@ -33,12 +33,16 @@ class WindowSettings:
     ----------
     shortest, longest : range of a window's length in frames, both included
     batch : windows in a batch
+    mix : windows of each cache in a batch, in place of `batch`, where a run learns from several
+        (`affcache train --cache A --cache B`) and windows are of one length; empty draws from all
+        videos of all caches alike
     test_length : frames of the consecutive test windows; 0 means a whole video at once
     """
 
     shortest: int = number(35, low=1)
     longest: int = number(70, low=1)
     batch: int = number(16, low=1)
+    mix: tuple[int, ...] = numbers((), low=1)
     test_length: int = number(70, low=0)
 
 
@@ -120,7 +124,7 @@ class Recipe:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain tables, such as `from_tables` takes."""
-        return dataclasses.asdict(self)
+        return dataclasses.asdict(self, dict_factory=_with_lists)
 
 
 TABLES: dict[str, type] = {
@@ -191,8 +195,18 @@ def from_tables(tables: Mapping[str, Any], where: Callable[[str], str]) -> Recip
             f"{where('windows.shortest')}: windows.shortest = {parts['windows'].shortest} is above "
             f"windows.longest = {parts['windows'].longest}"
         )
+    if parts["windows"].mix and parts["windows"].shortest != parts["windows"].longest:
+        raise RecipeError(
+            f"{where('windows.mix')}: windows.mix = {list(parts['windows'].mix)} mixes windows of "
+            "one length; set windows.shortest and windows.longest the same"
+        )
     model: object = fill(head_class(name).Settings, tables.get("model", {}), where, "model.")
     return Recipe(head=name, task=task, model=model, **parts)
+
+
+def _with_lists(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A table as JSON and TOML give it back."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in pairs}
 
 
 def find(recipe: str) -> Path:

@@ -1,7 +1,8 @@
 """Settings that check themselves: a frozen dataclass whose fields say what they accept.
 
-A field is made with `number`, `choice`, `flag` or `text`; `fill` turns a table of a TOML file into
-the dataclass, and every complaint names the key, where it stood and what would have been right.
+A field is made with `number`, `numbers`, `choice`, `flag` or `text`; `fill` turns a table of a
+TOML file into the dataclass, and every complaint names the key, where it stood and what would have
+been right.
 """
 
 from __future__ import annotations
@@ -28,6 +29,17 @@ def number(default: float, *, low: float = -math.inf, high: float = math.inf) ->
         if not (math.isfinite(value) and low <= value <= high):
             raise ValueError(_range(low, high))
         return value if whole else float(value)
+
+    return _field(default, check)
+
+
+def numbers(default: tuple[int, ...], *, low: int) -> Any:
+    """A field for a list of whole numbers, each at least `low`; it may be empty."""
+
+    def check(value: object) -> tuple[int, ...]:
+        if isinstance(value, list | tuple) and all(type(n) is int and n >= low for n in value):
+            return tuple(value)
+        raise ValueError(f"a list of whole numbers, each at least {low}")
 
     return _field(default, check)
 
