@@ -1,5 +1,9 @@
 """Predictions over time as a picture: mean, one standard deviation, pseudo-labels, annotations.
 
+Of an Affective Process also what paper 000's Figure 4 shows: the frames that were its context, as
+dots on the pseudo-labels, and functions drawn from it, as light lines that begin anew with every
+window. The darker part of the band is the deviation that is the latent's alone.
+
 Colours are Okabe and Ito's, which colour-blind readers can tell apart, and each line also has its
 own width or dashes. A frame without a face is a gap.
 """
@@ -19,7 +23,7 @@ from stages.train.inference import Predicted
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BLUE, ORANGE, BLACK, GREY = "#0072B2", "#E69F00", "#000000", "#BBBBBB"
+BLUE, SKY, ORANGE, BLACK, GREY = "#0072B2", "#56B4E9", "#E69F00", "#000000", "#BBBBBB"
 
 
 def draw(path: Path, sizes: Sizes, sequence: Sequence, predicted: Predicted) -> None:
@@ -66,12 +70,8 @@ def _panel(panel: Axes, sequence: Sequence, predicted: Predicted, target: int) -
     if np.isfinite(sequence.pseudo[:, target]).any():
         shown.append(sequence.pseudo[:, target])
         panel.plot(time, shown[-1], color=ORANGE, linewidth=0.7, label="pseudo-labels", zorder=1)
-    if predicted.std is not None:
-        low, high = mean - predicted.std[:, target], mean + predicted.std[:, target]
-        shown += [low, high]
-        panel.fill_between(
-            time, low, high, color=BLUE, alpha=0.2, linewidth=0, label="± 1 std", zorder=2
-        )
+    shown += _bands(panel, time, predicted, target)
+    shown += _functions(panel, sequence, predicted, target)
     if np.isfinite(sequence.labels[:, target]).any():
         shown.append(sequence.labels[:, target])
         panel.plot(
@@ -84,6 +84,49 @@ def _panel(panel: Axes, sequence: Sequence, predicted: Predicted, target: int) -
     panel.set_ylim(-reach, reach)
     panel.set_xlim(time[0], max(time[-1], time[0] + 1e-3))
     panel.spines[["top", "right"]].set_visible(False)
+
+
+def _bands(panel: Axes, time: np.ndarray, predicted: Predicted, target: int) -> list[np.ndarray]:
+    """One standard deviation, and within it the latent's share; returns the outer ends."""
+    if predicted.std is None:
+        return []
+    mean, latent = predicted.mean[:, target], predicted.details.get("latent_std")
+    bands = [("± 1 std", predicted.std[:, target], 0.18)]
+    if latent is not None:
+        bands.append(("± 1 std of z", latent[:, target], 0.35))
+    for label, std, alpha in bands:
+        panel.fill_between(
+            time,
+            mean - std,
+            mean + std,
+            color=BLUE,
+            alpha=alpha,
+            linewidth=0,
+            label=label,
+            zorder=2,
+        )
+    return [mean - bands[0][1], mean + bands[0][1]]
+
+
+def _functions(
+    panel: Axes, sequence: Sequence, predicted: Predicted, target: int
+) -> list[np.ndarray]:
+    """Drawn functions, and dots where the context was; returns the functions."""
+    context, said = predicted.details.get("context"), sequence.pseudo[:, target]
+    if context is not None and np.isfinite(said[context]).any():
+        at = sequence.time[context]
+        panel.scatter(at, said[context], s=7, color=BLACK, linewidths=0, label="context", zorder=3)
+    samples = predicted.details.get("samples")
+    if samples is None:
+        return []
+    functions = samples[..., target]
+    borders = np.flatnonzero(np.diff(predicted.details["window"])) + 1
+    for number, part in enumerate(np.split(np.arange(len(functions)), borders)):
+        lines = panel.plot(
+            sequence.time[part], functions[part], color=SKY, linewidth=0.7, alpha=0.8, zorder=2
+        )
+        lines[0].set_label("f(., z)" if number == 0 else "")
+    return [functions]
 
 
 def _strips(

@@ -45,14 +45,41 @@ def predict(
     length : frames of a window; 0 gives the head whole sequences
     """
     found: list[dict[str, np.ndarray]] = [{} for _ in sequences]
-    for group in _batches(sequences, length):
+    for group in groups(sequences, length):
         with torch.inference_mode():
-            output = head.predict(on(device, stack([(sequences[i], span) for i, span in group])))
+            output = head.predict(windows_of(sequences, group, device))
         said = {"mean": output.mean, "std": output.std, **output.details}
         for name, rows in said.items():
             if rows is not None:
                 _keep(found, name, rows.cpu().numpy(), group, sequences)
     return [Predicted(own.pop("mean"), own.pop("std", None), own) for own in found]
+
+
+def sample(
+    head: Head, sequence: FrameSequence, length: int, count: int, device: torch.device
+) -> dict[str, np.ndarray]:
+    """Coherent functions drawn for one sequence, window by window.
+
+    A draw is coherent within its window, because a latent belongs to a window: at a window's border
+    the draw of that number starts anew. The draws are the same each time.
+
+    Returns
+    -------
+    "samples" (T, count, K) float32, NaN where there is no face; "window" (T,) int32, which window
+    a frame was taken from.
+    """
+    found: list[dict[str, np.ndarray]] = [{}]
+    generator = torch.Generator(device).manual_seed(0)
+    for group in groups([sequence], length):
+        windows = windows_of([sequence], group, device)
+        with torch.inference_mode():
+            drawn = head.sample(windows, count, generator)
+        _keep(found, "samples", drawn.permute(1, 2, 0, 3).cpu().numpy(), group, [sequence])
+        number = np.array([[span.keep] for _, span in group], np.int32)
+        starts = np.broadcast_to(number, drawn.shape[1:3])
+        _keep(found, "start", starts, group, [sequence])
+    _, window = np.unique(found[0].pop("start"), return_inverse=True)
+    return {**found[0], "window": window.astype(np.int32)}
 
 
 def _keep(
@@ -71,7 +98,7 @@ def _keep(
         found[i][name][span.keep : span.stop] = row[span.keep - span.start :]
 
 
-def _batches(sequences: Sequence[FrameSequence], length: int) -> Iterator[list[tuple[int, Span]]]:
+def groups(sequences: Sequence[FrameSequence], length: int) -> Iterator[list[tuple[int, Span]]]:
     """Windows of equal length together, no more at once than fit comfortably."""
     by_length: dict[int, list[tuple[int, Span]]] = defaultdict(list)
     for i, sequence in enumerate(sequences):
@@ -82,6 +109,13 @@ def _batches(sequences: Sequence[FrameSequence], length: int) -> Iterator[list[t
         size = max(1, FRAMES_AT_ONCE // frames)
         for first in range(0, len(windows), size):
             yield windows[first : first + size]
+
+
+def windows_of(
+    sequences: Sequence[FrameSequence], group: Sequence[tuple[int, Span]], device: torch.device
+) -> Windows:
+    """A group of windows on the device."""
+    return on(device, stack([(sequences[i], span) for i, span in group]))
 
 
 def stack(windows: Sequence[tuple[FrameSequence, Span]]) -> Windows:

@@ -24,7 +24,7 @@ from affcache.progress import Progress, say
 from affcache.store import Cache
 from affcache.targets import CONTINUOUS
 from affcache.windows import Sequence
-from stages.train import data, inference
+from stages.train import contexts, data, inference
 from stages.train.device import described
 from stages.train.drawing import draw
 from stages.train.heads import Sizes
@@ -32,15 +32,25 @@ from stages.train.inference import Predicted
 from stages.train.run import Run
 
 FILES = ("csv", "png")
+STD_PARTS = ("decoder_std", "latent_std")  # of the labels about f(., z), and of f(., z) over z
 
 
-def predict(run: Run, target: Path, out: Path | None, device: torch.device) -> list[dict[str, Any]]:
+def predict(
+    run: Run,
+    target: Path,
+    out: Path | None,
+    device: torch.device,
+    context: str | None = None,
+    samples: int = 0,
+) -> list[dict[str, Any]]:
     """Predict every video of a cache, or one video file; returns a row per video.
 
     Parameters
     ----------
     target : a cache (a folder or packed) or a video file
     out : folder of the CSV and PNG files; None is `predictions/<name>` in the run
+    context : how a head chooses its context frames, such as "lowest:10"; None is as trained
+    samples : how many coherent functions to draw from a head that has a latent
 
     Raises
     ------
@@ -58,11 +68,15 @@ def predict(run: Run, target: Path, out: Path | None, device: torch.device) -> l
     sizes = run.sizes
     sequences = data.for_run(cache, sizes, run.config["pseudo"], run.pseudo_attributes())
     head, standing = run.trained_head(device)
+    contexts.choose(head, recipe.head, context)
     say(f"predicting with {run.folder} (iteration {standing.iteration}) on {described(device)}")
     rows = []
     with Progress("predicting", len(sequences), "videos") as progress:
         for sequence in sequences:
             (predicted,) = inference.predict(head, [sequence], recipe.windows.test_length, device)
+            if samples:
+                length = recipe.windows.test_length
+                predicted.details.update(inference.sample(head, sequence, length, samples, device))
             write_csv(folder / f"{sequence.id}.csv", sizes, sequence, predicted)
             draw(folder / f"{sequence.id}.png", sizes, sequence, predicted)
             if predicted.details:
@@ -98,14 +112,17 @@ def backbone_name(fields: Mapping[str, Any]) -> str | None:
 
 
 def write_csv(path: Path, sizes: Sizes, sequence: Sequence, predicted: Predicted) -> None:
-    """One row per frame: frame, time (s), valid, then each target and its standard deviation.
+    """One row per frame: frame, time (s), valid, then each target and its standard deviations.
 
-    Fields are empty where there is no face; a head without uncertainty has no deviations.
+    Fields are empty where there is no face; a head without uncertainty has no deviations, and one
+    that tells their sources apart has a column for each (their squares add up).
     """
     names = [name for columns in sizes.targets.values() for name in columns]
     kinds = {"": predicted.mean}
     if predicted.std is not None:
         kinds["_std"] = predicted.std
+        parts = (part for part in STD_PARTS if part in predicted.details)
+        kinds |= {f"_{part}": predicted.details[part] for part in parts}
     columns = [f"{name}{kind}" for name in names for kind in kinds]
     values = np.stack(list(kinds.values()), axis=-1).reshape(len(sequence), -1)
     with path.open("w", newline="", encoding="utf-8") as file:

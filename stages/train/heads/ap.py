@@ -13,6 +13,7 @@ decoder once a sequence. Parameters and results are those of the printed form.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Iterator
 from collections.abc import Collection
 from typing import ClassVar
 
@@ -45,10 +46,10 @@ class Layers(nn.Module):
     def slopes(self, first: Tensor, after: Tensor) -> Tensor:
         """Derivatives of after @ relu(forward(first)) by `first`: after (K, d) to (..., K, d)."""
         second = self.second(F.relu(first))
-        slope: Tensor = after * (self.third(F.relu(second)) > 0).unsqueeze(-2)
+        slope = after * (self.third(F.relu(second)) > 0).unsqueeze(-2)
         slope = (slope @ self.third.weight) * (second > 0).unsqueeze(-2)
-        slope = (slope @ self.second.weight) * (first > 0).unsqueeze(-2)
-        return slope
+        whole: Tensor = (slope @ self.second.weight) * (first > 0).unsqueeze(-2)
+        return whole
 
 
 class AffectiveProcess(Head):
@@ -104,18 +105,17 @@ class AffectiveProcess(Head):
     def read(self, features: Tensor, r: Tensor, context: Tensor) -> Tensor:
         """What the decoder's first layer makes of all but z: (B, L, d).
 
-        That is the features and, beside a latent, the deterministic summary of the context: r_C, or
-        what attention makes of it for every frame.
+        That is the features and, beside a latent, the deterministic summary of the context.
         """
-        from_features, _, *from_summary = torch.split(self.decoder.first.weight, self.parts, 1)
-        first = F.linear(features, from_features)
-        if not from_summary:
-            return first
+        first = F.linear(features, self.decoder.first.weight[:, : self.parts[0]])
+        return first + self.summary(features, r, context) if self.settings.has_summary else first
+
+    def summary(self, features: Tensor, r: Tensor, context: Tensor) -> Tensor:
+        """Share of the first layer (B, 1 or L, d) of r_C, or of what attention has in its place."""
+        from_summary = self.decoder.first.weight[:, sum(self.parts[:2]) :]
         if self.attention is None:
-            summary = masked_mean(r, context).unsqueeze(-2)
-        else:
-            summary = self.attention(features, r, context)
-        return first + F.linear(summary, *from_summary)
+            return F.linear(masked_mean(r, context), from_summary).unsqueeze(-2)
+        return F.linear(self.attention(features, r, context), from_summary)
 
     def join(self, first: Tensor, z: Tensor) -> Tensor:
         """The decoder's whole first layer: `first` as read (B, L, d), z (..., B, d)."""
@@ -190,6 +190,18 @@ class AffectiveProcess(Head):
         context = self.select(r, windows.mask)
         posterior = self.latent(masked_mean(r, context))
         return self.read(windows.features, r, context), posterior, context
+
+    def means(self, windows: Windows, contexts: Iterable[str]) -> Iterator[Tensor]:
+        """Predicted means (B, L, K) for one choice of context after another, encoding once."""
+        features, mask = windows.features, windows.mask
+        r = self.encode(features, self.pseudo(windows))
+        score = self.uncertainty(r)
+        seen = F.linear(features, self.decoder.first.weight[:, : self.parts[0]])
+        for chosen in contexts:
+            context = by_rule(score, mask, *parse(chosen))
+            z = self.latent(masked_mean(r, context)).mean
+            both = seen + self.summary(features, r, context) if self.settings.has_summary else seen
+            yield self.decode(both, z).mean.masked_fill(~mask.unsqueeze(-1), torch.nan)
 
     def select(self, r: Tensor, mask: Tensor) -> Tensor:
         """Test-time context (3.2.2), (B, L), by how uncertain each frame's own latent is."""
