@@ -13,8 +13,7 @@ decoder once a sequence. Parameters and results are those of the printed form.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from typing import ClassVar
 
 import torch
