@@ -46,12 +46,16 @@ COMMANDS: dict[str, Entry] = {
         "affcache.commands.exchange:import_", "A cache from HDF5, or others' features."
     ),
     "train": Entry("stages.train.command:train", "Stage two: train a temporal head from a cache."),
+    "pseudo-label": Entry(
+        "stages.train.pseudo_command:pseudo_label", "Label frames by a run or rules where sure."
+    ),
     "crossval": Entry(
         "stages.train.crossval_command:crossval", "Train folds by person and let them vote."
     ),
     "evaluate": Entry("stages.train.command:evaluate", "Score a trained run beside pseudo-labels."),
     "sweep": Entry("stages.train.sweep_command:sweep", "Score every amount and choice of context."),
     "predict": Entry("stages.train.command:predict", "Predict per frame on a video or a cache."),
+    "bench": Entry("stages.train.bench_command:bench", "Measure what the heads cost."),
 }
 
 
