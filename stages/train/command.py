@@ -85,6 +85,18 @@ device_option = click.option(
     type=click.Path(path_type=Path),
     help="The run folder, or that of several. Default: runs/<cache>-<recipe>-s<seed>.",
 )
+@click.option(
+    "--start-from",
+    "start",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Take the initial weights from a trained run of this head, or of one that it extends.",
+)
+@click.option(
+    "--curriculum",
+    metavar="N,N,...",
+    help="anclaf-s, anclaf-sa: train every n, each from the one before, and print a table.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the table of several runs as JSON.")
 def train(folds: int | None, **order: Any) -> None:
     """Train a temporal head from a cache, and print the run's folder.
@@ -100,6 +112,8 @@ def train(folds: int | None, **order: Any) -> None:
           --set model.loss=nll+kl --set model.likelihood=sum
       affcache train --cache out/recola.zarr --head lstm-kf --seeds 10 --parallel 2
       affcache train --cache out/disfa.zarr --recipe ap-au-disfa,bigru-au --folds 3
+      affcache train --cache out/mine.zarr --head ap --start-from runs/demo-ap-s0
+      affcache train --cache out/sewa.zarr --head anclaf-sa --curriculum 2,4,8,16,32
 
     Several heads or recipes, seeds or folds make one experiment: a run folder each below --out,
     scored on people that none of them learnt from, and a table of mean and standard deviation.

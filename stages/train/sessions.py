@@ -10,12 +10,13 @@ from typing import Any
 import click
 
 from affcache.arrays import write_json
-from affcache.errors import RunError
+from affcache.errors import RecipeError, RunError
 from affcache.metrics import METRICS
 from affcache.schema import DIMENSIONS
 from affcache.store import Cache
 from affcache.table import show
 from stages.train import evaluation, prediction, trials
+from stages.train.curriculum import curriculum_command, lengths_of
 from stages.train.device import choose
 from stages.train.jobs import Job, default_folder, material, run_job
 from stages.train.recipe import load
@@ -32,6 +33,7 @@ def train_command(
     folds: int,
     parallel: int,
     scheduler: str | None,
+    curriculum: str | None,
     as_json: bool,
     **how: Any,
 ) -> None:
@@ -45,6 +47,15 @@ def train_command(
         for name in names
         for only, named in [(head, name) if recipe else (name, None)]
     }
+    if curriculum is not None:
+        if len(jobs) > 1 or seeds > 1 or folds or recipe or how.get("start"):
+            raise RecipeError(
+                "--curriculum trains one head by its own recipes, one seed at a time: leave out "
+                "--recipe, --start-from, --seeds and --folds"
+            )
+        (job,) = jobs.values()
+        curriculum_command(job, lengths_of(curriculum), changes, out, as_json)
+        return
     if len(jobs) == 1 and seeds == 1 and not folds:
         (job,) = jobs.values()
         folder = out or default_folder(cache, names[0], job.seed)
