@@ -152,6 +152,7 @@ def run_job(job: Job, learn: Material, folder: Path) -> Run:
     config = configuration(job.recipe, job.seed, cache, name, learn, job.fill)
     config["also"] = [described_cache(Cache(path)) for path in job.also]
     config["start"] = starting.provenance(job.start)
+    starting.rehearse(Run(folder, config))
     run = start_or_resume(folder, config, data.pseudo_attributes(cache, name))
     with held(run):
         _announce(run, learn.training, learn.validation, described(device))

@@ -40,6 +40,12 @@ def provenance(folder: Path | None) -> dict[str, Any] | None:
     }
 
 
+def rehearse(run: Run) -> None:
+    """Complain about weights that do not fit before anything is written, as `inherit` would."""
+    if run.config.get("start") is not None and not run.last.exists():
+        _inherit(run, run.new_head())
+
+
 def inherit(run: Run, head: nn.Module) -> None:
     """Put the weights of the run that this one starts from into its new head, if there is one.
 
@@ -48,9 +54,12 @@ def inherit(run: Run, head: nn.Module) -> None:
     RunError
         If that run is gone or has changed since, or its weights do not fit.
     """
-    start = run.config.get("start")
-    if start is None:
-        return
+    if run.config.get("start") is not None:
+        say(_inherit(run, head))
+
+
+def _inherit(run: Run, head: nn.Module) -> str:
+    start = run.config["start"]
     source = open_run(Path(start["run"]))
     if _sha256(_weights(source)) != start["sha256"]:
         raise RunError(
@@ -60,7 +69,7 @@ def inherit(run: Run, head: nn.Module) -> None:
     trained, standing = source.trained_head(torch.device("cpu"))
     fresh = fit(head, trained.state_dict(), str(source.folder))
     beside = f"; of the seed's own: {', '.join(fresh)}" if fresh else ""
-    say(f"initial weights of {source.folder} (iteration {standing.iteration}){beside}")
+    return f"initial weights of {source.folder} (iteration {standing.iteration}){beside}"
 
 
 def fit(head: nn.Module, weights: Mapping[str, Tensor], where: str) -> list[str]:
