@@ -23,7 +23,14 @@ device_option = click.option(
 
 
 @click.command(short_help="Train a temporal head from a cache.")
-@click.option("--cache", type=click.Path(path_type=Path), required=True, help="The feature cache.")
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    required=True,
+    multiple=True,
+    help="The feature cache; repeated, a run learns from all of them (windows.mix says in which "
+    "shares). They must have been extracted alike.",
+)
 @click.option("--head", help="Which head, such as ap, or several: ap,bigru,mlp.  [default: ap]")
 @click.option(
     "--recipe",
@@ -98,7 +105,7 @@ device_option = click.option(
     help="anclaf-s, anclaf-sa: train every n, each from the one before, and print a table.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the table of several runs as JSON.")
-def train(folds: int | None, **order: Any) -> None:
+def train(cache: tuple[Path, ...], folds: int | None, **order: Any) -> None:
     """Train a temporal head from a cache, and print the run's folder.
 
     The recipe says how; each published configuration is one (ap, ap-kl, ap-reg, ap-reg-kl), and
@@ -114,13 +121,15 @@ def train(folds: int | None, **order: Any) -> None:
       affcache train --cache out/disfa.zarr --recipe ap-au-disfa,bigru-au --folds 3
       affcache train --cache out/mine.zarr --head ap --start-from runs/demo-ap-s0
       affcache train --cache out/sewa.zarr --head anclaf-sa --curriculum 2,4,8,16,32
+      affcache train --cache out/va.zarr --cache out/au.zarr --cache out/expr.zarr \\
+          --recipe facebehaviornet
 
     Several heads or recipes, seeds or folds make one experiment: a run folder each below --out,
     scored on people that none of them learnt from, and a table of mean and standard deviation.
     """
     from stages.train.sessions import train_command
 
-    train_command(folds=folds or 0, **order)
+    train_command(cache=cache[0], also=cache[1:], folds=folds or 0, **order)
 
 
 @click.command(short_help="Score a trained run beside its pseudo-labels.")
