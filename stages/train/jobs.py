@@ -203,8 +203,9 @@ def configuration(
         "pseudo": pseudo,
         "fill": filling.provenance(cache, fill),
         "sizes": {
-            "streams": sizes.streams,
-            "targets": {task: list(names) for task, names in sizes.targets.items()},
+            # pairs, because JSON's objects have no order and that of the columns matters
+            "streams": [list(pair) for pair in sizes.streams.items()],
+            "targets": [[task, list(names)] for task, names in sizes.targets.items()],
             "fps": sizes.fps,
         },
         "data": data.digest([*training, *validation]),

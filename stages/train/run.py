@@ -49,19 +49,10 @@ class Run:
 
     @property
     def sizes(self) -> Sizes:
-        """What the data decided about the head.
-
-        JSON files are written with sorted keys, so the order of the columns is not theirs: it is
-        the order of the recipe's tasks, and of the head's streams.
-        """
-        found, recipe = self.config["sizes"], self.recipe
-        kind = head_class(recipe.head)
-        streams = [name for name in (*kind.STREAMS, *kind.OPTIONAL) if name in found["streams"]]
-        return Sizes(
-            {name: found["streams"][name] for name in streams},
-            {task: tuple(found["targets"][task]) for task in recipe.task.split("+")},
-            found["fps"],
-        )
+        """What the data decided about the head; pairs, because the order of columns matters."""
+        found = self.config["sizes"]
+        targets = {task: tuple(names) for task, names in found["targets"]}
+        return Sizes(dict(found["streams"]), targets, found["fps"])
 
     @property
     def last(self) -> Path:

@@ -11,9 +11,11 @@ import pytest
 
 from affcache.arrays import read_json, write_json
 from affcache.cli import main
+from affcache.metrics import ccc
 from affcache.readout import apply
 from affcache.store import Cache
 from affcache.windows import load_split
+from stages.simulate.cache import CacheSettings, simulate_cache
 from stages.train import evaluation
 from stages.train.data import for_run
 from stages.train.run import open_run
@@ -35,8 +37,8 @@ def test_a_run_folder_says_what_it_is(cache: Path, trained: Path) -> None:
     assert config["cache"]["path"] == str(cache)
     assert config["cache"]["fingerprint"] == Cache(cache).fingerprint
     assert config["sizes"] == {
-        "streams": {"features": 32},
-        "targets": {"va": ["valence", "arousal"]},
+        "streams": [["features", 32]],
+        "targets": [["va", ["valence", "arousal"]]],
         "fps": 25.0,
     }
     labels = np.concatenate(
@@ -355,3 +357,29 @@ def test_two_processes_do_not_train_into_one_folder(
         done = affcache("train", "--cache", cache, "--out", trained, *quick())
     assert done.status == 2
     assert "another process is training into it" in done.err
+
+
+def test_the_columns_of_several_tasks_stay_in_the_order_of_the_recipe(
+    tmp_path: Path, affcache: Command
+) -> None:
+    tasks = tmp_path / "tasks.zarr"
+    simulate_cache(tasks, CacheSettings(videos=12, frames=80, tasks=("va", "expr", "au")))
+    words = ["--set", "training.epochs=1", "--set", "training.iterations=2"]
+    done = affcache(
+        "train", "--cache", tasks, "--head", "streaming", "--out", tmp_path / "run", *words
+    )
+    assert done.status == 0, done.err
+    run = open_run(tmp_path / "run")
+    assert list(run.sizes.targets) == ["va", "expr", "au"]
+    shown = affcache("evaluate", tmp_path / "run", "--json")
+    rows = {
+        (row["task"], row["predictor"]): row
+        for row in json.loads(shown.out)["scores"]
+        if row["over"] == "frames"
+    }
+    sequences = load_split(tasks, "va", "backbone", "test")
+    truth, said = (
+        np.concatenate([getattr(s, name)[s.counted] for s in sequences])
+        for name in ("labels", "pseudo")
+    )
+    assert rows["va", "pseudo-labels"]["ccc_valence"] == pytest.approx(ccc(truth[:, 0], said[:, 0]))

@@ -62,7 +62,7 @@ def test_folds_leave_out_each_person_once_and_score_on_them(
     for k in range(3):
         config = open_run(tmp_path / f"ap-s0-fold-{k + 1}").config
         assert not (tmp_path / f"ap-s0-fold-{k + 1}" / "best.safetensors").exists()
-        assert config["sizes"]["targets"] == {"va": ["valence", "arousal"]}
+        assert config["sizes"]["targets"] == [["va", ["valence", "arousal"]]]
     for trial in json.loads((tmp_path / "trials.json").read_text())["trials"]:
         assert trial["evaluation"]["split"] == "held-out"
         scored.append(trial["fold"])
