@@ -17,6 +17,7 @@ import numpy as np
 
 from affcache.targets import CONTINUOUS
 from affcache.windows import Sequence
+from stages.train.attention_panel import draw_attention
 from stages.train.heads import Sizes
 from stages.train.inference import Predicted
 
@@ -29,11 +30,13 @@ BLUE, SKY, ORANGE, BLACK, GREY = "#0072B2", "#56B4E9", "#E69F00", "#000000", "#B
 def draw(path: Path, sizes: Sizes, sequence: Sequence, predicted: Predicted) -> None:
     """Write a PNG with one panel per target that is a number, and one per task of classes.
 
+    A head that attends to past frames has one more, below (`attention_panel`).
+
     Parameters
     ----------
     path : the file
     sequence : its time, pseudo-labels and, where there are any, labels
-    predicted : the head's mean and standard deviation
+    predicted : the head's mean, standard deviation and details
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -46,15 +49,19 @@ def draw(path: Path, sizes: Sizes, sequence: Sequence, predicted: Predicted) -> 
         for i, name in enumerate(names)
     }
     classes = [task for task in sizes.targets if task not in CONTINUOUS]
-    count = len(numbers) + len(classes)
+    attention = predicted.details.get("attention")
+    traces = len(numbers) + len(classes)
+    count = traces + (attention is not None)
     figure = Figure(figsize=(float(np.clip(seconds * 0.6, 9, 24)), 2.4 * count + 0.9))
     FigureCanvasAgg(figure)
     panels = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
     for panel, (name, target) in zip(panels, numbers.items(), strict=False):
         _panel(panel, sequence, predicted, target)
         panel.set_ylabel(name)
-    for panel, task in zip(panels[len(numbers) :], classes, strict=True):
+    for panel, task in zip(panels[len(numbers) : traces], classes, strict=True):
         _strips(panel, sequence, predicted.mean[:, sizes.columns(task)], sizes.targets[task])
+    if attention is not None:
+        draw_attention(panels[-1], sequence.time, attention)
     panels[-1].set_xlabel("time (s)")
     panels[0].set_title(sequence.id, loc="left", fontsize=11)
     handles, labels = panels[0].get_legend_handles_labels()
