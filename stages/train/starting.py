@@ -75,12 +75,19 @@ def _inherit(run: Run, head: nn.Module) -> str:
 def fit(head: nn.Module, weights: Mapping[str, Tensor], where: str) -> list[str]:
     """Put weights into a head; returns the names of what it has beside them.
 
+    Output layers of a head of other tasks (`Head.OUTPUTS`) are left behind.
+
     Raises
     ------
     RunError
         If a weight has no place there, or one of another shape.
     """
-    own = head.state_dict()
+    own, outputs = head.state_dict(), getattr(head, "OUTPUTS", ())
+    weights = {
+        name: tensor
+        for name, tensor in weights.items()
+        if not name.startswith(outputs) or (name in own and tensor.shape == own[name].shape)
+    }
     homeless = [name for name in weights if name not in own]
     if homeless:
         raise RunError(

@@ -129,12 +129,15 @@ class Head(nn.Module, ABC):
     TASKS : what they can learn
     STREAMS, OPTIONAL : the cache's arrays that are their features, and those that join them where
         a cache has them
+    OUTPUTS : beginnings of the names of weights that speak for tasks rather than see features; a
+        run that starts from another's weights makes them afresh where they do not fit
     """
 
     Settings: ClassVar[type]
     TASKS: ClassVar[tuple[str, ...]] = ("va",)
     STREAMS: ClassVar[tuple[str, ...]] = ("features",)
     OPTIONAL: ClassVar[tuple[str, ...]] = ()
+    OUTPUTS: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def __init__(self, sizes: Sizes, settings: Any) -> None: ...

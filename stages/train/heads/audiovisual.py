@@ -44,6 +44,7 @@ class AudioVisual(Head):
     Settings: ClassVar[type] = AudioVisualSettings
     TASKS: ClassVar[tuple[str, ...]] = ("va", "expr", "au")
     STREAMS: ClassVar[tuple[str, ...]] = ("features", "audio")
+    OUTPUTS: ClassVar[tuple[str, ...]] = ("apart.", "output.")
 
     def __init__(self, sizes: Sizes, settings: AudioVisualSettings) -> None:
         nn.Module.__init__(self)

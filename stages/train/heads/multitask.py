@@ -92,6 +92,7 @@ class JointHead(Head):
     """
 
     TASKS: ClassVar[tuple[str, ...]] = ("va", "expr", "au")
+    OUTPUTS: ClassVar[tuple[str, ...]] = ("output.",)
     sizes: Sizes
 
     def outputs(self, features: Tensor) -> Tensor:

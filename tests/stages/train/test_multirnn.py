@@ -10,8 +10,9 @@ from stages.train.heads import Head, Sizes, Windows, head_class
 from stages.train.heads.affwildnet import AffWildNet
 from stages.train.heads.audiovisual import AudioVisual, AudioVisualSettings
 from stages.train.heads.multirnn import MultiRnn, MultiRnnSettings
-from stages.train.heads.multitask import RecurrentSettings
+from stages.train.heads.multitask import MultiTask, MultiTaskSettings, RecurrentSettings
 from stages.train.recipe import load
+from stages.train.starting import fit
 
 VA = {"va": FIXED["va"]}
 LEVELS = {"low": 5, "mid": 4, "high": 3, "landmarks": 10}
@@ -108,9 +109,18 @@ def test_streams_that_are_trained_apart_share_nothing() -> None:
 
 
 def test_what_was_trained_apart_fits_where_both_are_fused() -> None:
-    apart, together = (audiovisual(stage).state_dict() for stage in ("apart", "together"))
-    shared = {name for name in apart if name.startswith("streams.")}
-    assert shared
-    assert {name for name in together if name.startswith("streams.")} == shared
-    assert all(apart[name].shape == together[name].shape for name in shared)
-    assert not {*together} - shared & {*apart}
+    apart, together = (audiovisual(stage) for stage in ("apart", "together"))
+    for parameter in apart.parameters():
+        parameter.data.fill_(0.25)
+    fresh = fit(together, apart.state_dict(), "the run")
+    assert {name.split(".")[0] for name in fresh} == {"fusion", "output"}
+    assert all((p == 0.25).all() for p in together.streams.parameters())
+
+
+def test_a_head_of_other_tasks_keeps_everything_but_the_output_layer() -> None:
+    settings = MultiTaskSettings(width=8)
+    affect = MultiTask(Sizes({"features": 4}, VA, 25.0), settings)
+    everything = MultiTask(Sizes({"features": 4}, dict(FIXED), 25.0), settings)
+    assert fit(everything, affect.state_dict(), "the run") == ["output.weight", "output.bias"]
+    pairs = zip(everything.body.parameters(), affect.body.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
