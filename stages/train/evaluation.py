@@ -152,11 +152,11 @@ def calibrated(
             continue
         truth, mean = (np.concatenate(side) for side in labelled(sizes, task, sequences, means))
         std = np.concatenate(labelled(sizes, task, sequences, stds)[1])
-        if not len(truth):
-            continue
+        known = np.isfinite(truth)
         for name, own in [*((n, [d]) for d, n in enumerate(names)), ("all", slice(None))]:
-            parts = (values[:, own].ravel() for values in (truth, mean, std))
-            rows.append({"task": task, "target": name, **calibration(*parts)})
+            parts = [values[:, own][known[:, own]] for values in (truth, mean, std)]
+            if len(parts[0]):
+                rows.append({"task": task, "target": name, **calibration(*parts)})
     return rows
 
 
