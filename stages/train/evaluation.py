@@ -153,7 +153,8 @@ def calibrated(
         truth, mean = (np.concatenate(side) for side in labelled(sizes, task, sequences, means))
         std = np.concatenate(labelled(sizes, task, sequences, stds)[1])
         known = np.isfinite(truth)
-        for name, own in [*((n, [d]) for d, n in enumerate(names)), ("all", slice(None))]:
+        columns = {name: slice(d, d + 1) for d, name in enumerate(names)} | {"all": slice(None)}
+        for name, own in columns.items():
             parts = [values[:, own][known[:, own]] for values in (truth, mean, std)]
             if len(parts[0]):
                 rows.append({"task": task, "target": name, **calibration(*parts)})
