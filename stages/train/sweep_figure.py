@@ -32,7 +32,7 @@ def draw_sweep(path: Path, document: Mapping[str, Any], columns: Sequence[str]) 
 
     if len(columns) > MOST:
         columns = [f"{columns[0].split('_')[0]}_mean"]
-    figure = Figure(figsize=(7.2, 4.8))
+    figure = Figure(figsize=(8.6, 4.8))
     FigureCanvasAgg(figure)
     panel = figure.subplots()
     points, baseline = document["points"], document["pseudo-labels"]
@@ -62,6 +62,6 @@ def draw_sweep(path: Path, document: Mapping[str, Any], columns: Sequence[str]) 
     panel.set_xlabel("context frames")
     panel.set_ylabel(document["metric"])
     panel.spines[["top", "right"]].set_visible(False)
-    panel.legend(fontsize=7.5, ncols=2, frameon=False, loc="lower right")
+    panel.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     figure.tight_layout()
     figure.savefig(path, dpi=120)
