@@ -256,9 +256,13 @@ def default_pseudo(cache: Path, task: str) -> str:
 
 
 def pseudo_sets(cache: Cache, task: str) -> list[str]:
-    """Sets of pseudo-labels, the backbone's first, that have every task of a word."""
+    """Sets of pseudo-labels, the backbone's first, that have every task of a word.
+
+    Sets that leave frames out (`affcache pseudo-label`) are for filling labels and not among them.
+    """
     videos, tasks = cache.videos(), tasks_in(task)
-    names = ["backbone", *cache.pseudo_names()]
+    whole = [n for n in cache.pseudo_names() if not cache.pseudo_attributes(n).get("partial")]
+    names = ["backbone", *whole]
     return [n for n in names if all(any(v.pseudo(n, t) is not None for v in videos) for t in tasks)]
 
 
