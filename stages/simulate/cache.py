@@ -54,14 +54,14 @@ MODEL = 1  # raised when the same settings make other bytes
 CHUNK = 64  # videos drawn at once
 
 
-def simulate_cache(path: Path, settings: CacheSettings, workers: int = 1) -> dict[str, Any]:
+def simulate_cache(path: Path, settings: CacheSettings, workers: int = 4) -> dict[str, Any]:
     """Write a simulated cache and its truth; videos that are there already are kept.
 
     Parameters
     ----------
     path : the cache's folder, with the same settings or not there yet
     settings : what to draw
-    workers : threads; their number changes nothing
+    workers : threads, which mostly wait for the disk; their number changes nothing
 
     Returns
     -------

@@ -125,7 +125,7 @@ def _number(text: str, where: str) -> float:
     metavar="TASK=SHARE",
     help="Leave out a task's labels in this share of the training videos; may be repeated.",
 )
-@click.option("--workers", type=click.IntRange(min=1), default=2, help="Threads; change nothing.")
+@click.option("--workers", type=click.IntRange(min=1), default=4, help="Threads; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the closing table as JSON.")
 def cache(out: Path, recipe: str, workers: int, as_json: bool, **changes: Any) -> None:
     """A SIMULATED cache OUT, and what the best possible estimators achieve on it.

@@ -57,15 +57,15 @@ def dropped(settings: CacheSettings, video: int) -> set[str]:
     another, so they overlap only where the shares add up to more than 1. With two tasks at one
     half every video has exactly one of them.
     """
-    if split_of(settings, video) != "train":
+    training = split_sizes(settings.people, settings.splits)[0]
+    turn, person = divmod(video, settings.people)
+    if person >= training:
         return set()
-    at = (video * GOLDEN) % 1.0
+    turns, more = divmod(settings.videos, settings.people)
+    at = (turn * training + person + 0.5) / (turns * training + min(more, training))
     gone, start = set(), 0.0
     for task, share in sorted(settings.drop.items()):
         if (at - start) % 1.0 < share:
             gone.add(task)
         start += share
     return gone
-
-
-GOLDEN = (5**0.5 - 1) / 2  # multiples of it fill a circle evenly, however many there are

@@ -84,9 +84,7 @@ def test_what_is_not_seen_has_no_influence(evidence: Evidence) -> None:
         shown=np.where(evidence.seen[..., None], evidence.shown, 1e6),
         noise=np.where(evidence.seen, evidence.noise, 7.0),
     )
-    one, two = (
-        gaussian.smoothed(gaussian.filtered(e, MODEL, OFFSET)) for e in (evidence, other)
-    )
+    one, two = (gaussian.smoothed(gaussian.filtered(e, MODEL, OFFSET)) for e in (evidence, other))
     np.testing.assert_array_equal(one.mean, two.mean)
     np.testing.assert_array_equal(one.variance, two.variance)
 
