@@ -29,11 +29,13 @@ weight was on what comes, as from mu > 5 sigma on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from affcache.windows import Sequence as FrameSequence
 from stages.train.gaussians import Gaussian
 from stages.train.heads import Head, Prediction, Sizes, Windows
 from stages.train.kalman import alignment
@@ -41,10 +43,14 @@ from stages.train.kalman.extended import extended, turn
 from stages.train.kalman.layer import Observer, StateSpace
 from stages.train.kalman.linear import filtered, settled_belief
 from stages.train.kalman.live import Live, Now, held_back, look_back, remember
+from stages.train.kalman.manual import best_delays
 from stages.train.kalman.model import Belief, LinearModel, advance, correct
 from stages.train.kalman.objective import derivative_error, derivatives
-from stages.train.kalman.settings import KalmanSettings, names
+from stages.train.kalman.settings import SEARCH, KalmanSettings, names
 from stages.train.losses import ccc_loss, counted, gaussian_nll
+
+
+SCALE_RATE = 10.0  # one number that nothing else waits for; at 0.001 it moves by 1 % a step
 
 
 class Course(NamedTuple):
@@ -60,6 +66,7 @@ class RecurrentFilter(Head):
     """Both heads; they differ in what `believe` and `turn` do."""
 
     Settings: ClassVar[type] = KalmanSettings
+    shift: Tensor
 
     def __init__(self, sizes: Sizes, settings: KalmanSettings) -> None:
         nn.Module.__init__(self)
@@ -79,10 +86,17 @@ class RecurrentFilter(Head):
             settings.noise,
         )
         self.scale = nn.Parameter(torch.zeros(sizes.count))
-        self.delays = settings.whole_delays(sizes) if settings.alignment == "manual" else ()
+        if settings.alignment == "manual":
+            given = settings.given_delays(sizes) or [0] * sizes.count
+            self.register_buffer("shift", torch.tensor(given))
         if settings.alignment == "adaptive":
             self.delay = nn.Parameter(torch.zeros(sizes.count))
             self.width = nn.Parameter(torch.full((sizes.count,), alignment.START))
+
+    def prepare(self, sequences: Sequence[FrameSequence]) -> None:
+        """Search for the delays of manual alignment; a buffer, and so the checkpoint, keeps them."""
+        if self.settings.alignment == "manual" and self.settings.delays == SEARCH:
+            self.shift.copy_(torch.tensor(best_delays(sequences, self.settings.reach)))
 
     def believe(self, model: LinearModel, observations: Tensor, mask: Tensor) -> Belief:
         """The filter over whole sequences: observations (G, B, L, m), mask (B, L)."""
@@ -142,8 +156,7 @@ class RecurrentFilter(Head):
         if self.settings.alignment == "adaptive":
             return alignment.weighed(series, *self.kernel(), self.settings.reach, past)
         if self.settings.alignment == "manual":
-            delays = tuple(max(d, 0) for d in self.delays) if past else self.delays
-            return alignment.shifted(series, delays)
+            return alignment.shifted(series, [max(d, 0) if past else d for d in self.manual()])
         return series
 
     def kernel(self) -> tuple[Tensor, Tensor]:
@@ -151,13 +164,19 @@ class RecurrentFilter(Head):
         delay, width = self.delay.double(), self.width.double()
         return alignment.delay_of(delay), alignment.variance_of(width)
 
+    def manual(self) -> list[int]:
+        """Delays of manual alignment in frames; empty where there is none."""
+        frames: list[int] = self.shift.tolist() if self.settings.alignment == "manual" else []
+        return frames
+
     def scaled(self, std: Tensor) -> Tensor:
         """The state's standard deviation (..., K) in the labels' unit."""
         return std * self.scale.exp()
 
     def rates(self) -> dict[str, float]:
-        """mu' and the noises learn at a pace of their own."""
+        """mu', the noises and the scale of the standard deviations learn at a pace of their own."""
         rates = {name: self.settings.noise_rate for name in ("space.process", "space.noise")}
+        rates["scale"] = SCALE_RATE
         if self.settings.alignment == "adaptive":
             rates["delay"] = self.settings.delay_rate
         return rates
@@ -168,7 +187,7 @@ class RecurrentFilter(Head):
         if self.settings.alignment == "adaptive":
             delays, variances = (values.tolist() for values in self.kernel())
         else:
-            delays, variances = list(self.delays), []
+            delays, variances = self.manual(), []
         for k, frames in enumerate(delays):
             name = names(self.sizes)[k]
             found[f"delay_frames.{name}"] = frames
@@ -212,14 +231,14 @@ class RecurrentFilter(Head):
         """How many frames alignment may look back upon, the present one included."""
         if self.settings.alignment == "adaptive":
             return self.settings.reach + 1
-        return max([0, *self.delays]) + 1
+        return max([0, *self.manual()]) + 1
 
     def of_recent(self, recent: Tensor) -> Tensor:
         """The present frame's columns (K, C) from the last frames' (K, T, C)."""
         if self.settings.alignment == "adaptive":
             return look_back(recent, *self.kernel())
         if self.settings.alignment == "manual":
-            return held_back(recent, self.delays)
+            return held_back(recent, self.manual())
         return recent[:, -1]
 
 

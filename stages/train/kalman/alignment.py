@@ -19,6 +19,7 @@ and says nothing about how sharp a delay is.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -88,7 +89,7 @@ def weighed(values: Tensor, delay: Tensor, variance: Tensor, reach: int, past: b
     return torch.cat(blocks, -2)
 
 
-def shifted(values: Tensor, delays: tuple[int, ...]) -> Tensor:
+def shifted(values: Tensor, delays: Sequence[int]) -> Tensor:
     """Manual alignment: y_t = z_{t-d}; the first or last frame is held where there is none.
 
     Parameters

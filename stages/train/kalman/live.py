@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -48,7 +49,7 @@ def look_back(recent: Tensor, delay: Tensor, variance: Tensor) -> Tensor:
     return (weights.unsqueeze(1) @ recent).squeeze(1)
 
 
-def held_back(recent: Tensor, delays: tuple[int, ...]) -> Tensor:
+def held_back(recent: Tensor, delays: Sequence[int]) -> Tensor:
     """Manual alignment of the present frame: the one d frames ago, or the oldest there is."""
     last = recent.shape[1] - 1
     rows = [series[min(max(last - d, 0), last)] for series, d in zip(recent, delays, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from affcache.errors import RecipeError
@@ -25,9 +26,9 @@ class KalmanSettings:
     state : "single", a network per dimension, or "joint", one whose state holds all dimensions and
         their derivatives (the paper's *)
     alignment : what is done about the annotators' delay
-    delays : of manual alignment: seconds per target with commas between them, or "search", which
-        `affcache train` replaces by what correlates best on the training data
-    reach : D of adaptive alignment in frames (IV.C: 100)
+    delays : of manual alignment: seconds per target with commas between them, or "search" for what
+        correlates best on the training data (see `manual`)
+    reach : D, frames that alignment looks back and ahead or searches through (IV.C: 100)
     delay_rate : learning rate of mu' over the recipe's. Adam moves mu by up to 100 times its
         learning rate a step, so 0.001 would take a thousand steps for 100 frames
     derivative_weight : lambda_1 and lambda_2 of eq. 17 (IV.C: 0.25)
@@ -58,24 +59,21 @@ class KalmanSettings:
         """Frames in the unit of time of the derivatives, at least one."""
         return max(1, round(self.derivative_seconds * fps))
 
-    def whole_delays(self, sizes: Sizes) -> tuple[int, ...]:
-        """Delays of manual alignment in frames, one a target.
+    def given_delays(self, sizes: Sizes) -> tuple[int, ...] | None:
+        """Delays of manual alignment in frames, one a target; None if they are to be searched for.
 
         Raises
         ------
         RecipeError
-            If they were not searched for, or are not one number a target.
+            If they are not one number a target.
         """
         if self.delays == SEARCH:
-            raise RecipeError(
-                'model.delays = "search", which `affcache train` does on the training data; '
-                'without it, give seconds per target, such as model.delays = "2.0,2.2"'
-            )
+            return None
         try:
             seconds = [float(part) for part in self.delays.split(",")]
         except ValueError:
             seconds = []
-        if len(seconds) != sizes.count:
+        if len(seconds) != sizes.count or not all(map(math.isfinite, seconds)):
             raise RecipeError(
                 f"model.delays = {self.delays!r}, expected {sizes.count} numbers of seconds with "
                 f"commas between them ({', '.join(names(sizes))}), or {SEARCH!r}"
