@@ -48,6 +48,7 @@ HEADS: dict[str, str] = {
     "facebehaviornet": "stages.train.heads.facebehavior:FaceBehaviorNet",
     "lstm-kf": "stages.train.heads.kalman:LstmKf",
     "lstm-ekf": "stages.train.heads.kalman:LstmEkf",
+    "lstm-smooth": "stages.train.heads.lstm_smooth:SmoothedLstm",
 }
 ENTRY_POINTS = "affcache.heads"
 
