@@ -22,9 +22,7 @@ class Lag(NamedTuple):
     correlation: float
 
 
-def output_lag(
-    earlier: Sequence[np.ndarray], later: Sequence[np.ndarray], reach: int = 100
-) -> Lag:
+def output_lag(earlier: Sequence[np.ndarray], later: Sequence[np.ndarray], reach: int = 100) -> Lag:
     """Lag of one set of series behind another, over all of them together.
 
     Parameters

@@ -49,7 +49,6 @@ from stages.train.kalman.objective import derivative_error, derivatives
 from stages.train.kalman.settings import SEARCH, KalmanSettings, names
 from stages.train.losses import ccc_loss, counted, gaussian_nll
 
-
 SCALE_RATE = 10.0  # one number that nothing else waits for; at 0.001 it moves by 1 % a step
 
 
@@ -175,7 +174,7 @@ class RecurrentFilter(Head):
 
     def rates(self) -> dict[str, float]:
         """mu', the noises and the scale of the standard deviations learn at a pace of their own."""
-        rates = {name: self.settings.noise_rate for name in ("space.process", "space.noise")}
+        rates = dict.fromkeys(("space.process", "space.noise"), self.settings.noise_rate)
         rates["scale"] = SCALE_RATE
         if self.settings.alignment == "adaptive":
             rates["delay"] = self.settings.delay_rate

@@ -99,9 +99,7 @@ def shifted(values: Tensor, delays: Sequence[int]) -> Tensor:
     """
     frames = values.shape[-2]
     at = torch.arange(frames, device=values.device)
-    rows = [
-        series[(at - d).clamp(0, frames - 1)] for series, d in zip(values, delays, strict=True)
-    ]
+    rows = [series[(at - d).clamp(0, frames - 1)] for series, d in zip(values, delays, strict=True)]
     return torch.stack(rows)
 
 

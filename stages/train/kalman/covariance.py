@@ -11,14 +11,15 @@ fixed point the sum of (A^T)^k g A^k, and neither keeps a graph of its frames.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from affcache.errors import RunError
-from stages.train.kalman.model import LinearModel, gain_of, informed, kept, spread, symmetric
+from stages.train.kalman.model import LinearModel, informed, kept, spread, symmetric
 
 DOUBLINGS = 60  # 2^60 frames: whatever has not settled by then never will
 SETTLED = 1e-15
@@ -68,7 +69,7 @@ def walked(model: LinearModel, before: Tensor, mask: Tensor) -> Gains:
     """
     seen = mask.unsqueeze(-1).unsqueeze(-1)
     each = model.over_frames()
-    shape = torch.broadcast_shapes(model.transition.shape[:-2], before.shape[:-2], mask.shape[:-1])
+    shape = np.broadcast_shapes(model.transition.shape[:-2], before.shape[:-2], mask.shape[:-1])
     before = before.expand(*shape, *before.shape[-2:]).unsqueeze(-3)
     with torch.no_grad():
         values = _walk(model, before.squeeze(-3), seen)
@@ -125,7 +126,7 @@ def _doubling(model: LinearModel) -> Tensor:
 
 def _linked(how: type[torch.autograd.Function], local: Tensor, step: Tensor) -> Tensor:
     """Values whose last step alone is in the graph, with the gradient of all of their steps."""
-    linked: Tensor = how.apply(local, step)  # type: ignore[no-untyped-call]
+    linked: Tensor = how.apply(local, step)
     return linked
 
 
@@ -133,14 +134,14 @@ class _FixedPoint(torch.autograd.Function):
     """P = f(P): the gradient of the fixed point from that of one step of it."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, local: Tensor, step: Tensor) -> Tensor:
+    def forward(ctx: Any, local: Tensor, step: Tensor) -> Tensor:
         ctx.save_for_backward(step)
         return local.clone()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
-        (power,) = ctx.saved_tensors  # type: ignore[attr-defined]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (power,) = ctx.saved_tensors
         for _ in range(DOUBLINGS):
             more = power.mT @ grad @ power
             grad, power = grad + more, power @ power
@@ -153,14 +154,14 @@ class _Walk(torch.autograd.Function):
     """P_t = f_t(P_{t-1}): the gradient of a walk from those of its single steps."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, local: Tensor, step: Tensor) -> Tensor:
+    def forward(ctx: Any, local: Tensor, step: Tensor) -> Tensor:
         ctx.save_for_backward(step)
         return local.clone()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
-        (step,) = ctx.saved_tensors  # type: ignore[attr-defined]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (step,) = ctx.saved_tensors
         steps, grads = step.unbind(-3), grad.unbind(-3)
         adjoint = [grads[-1]]
         for own, following in zip(grads[-2::-1], steps[:0:-1], strict=True):

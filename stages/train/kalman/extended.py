@@ -65,7 +65,7 @@ def extended(
 
 
 def first_belief(model: LinearModel) -> Belief:
-    """Mean 0, and the covariance to which the filter settles about 0, where tanh is the identity."""
+    """Mean 0, and the covariance to which the filter settles where tanh is nearly the identity."""
     return settled_belief(model)
 
 
@@ -113,7 +113,7 @@ def _pack(belief: Belief) -> Tensor:
 
 
 def _unpack(packed: Tensor, n: int) -> Belief:
-    return Belief(packed[..., :n], packed[..., n:].unflatten(-1, (n, n)))
+    return Belief(packed[..., :n], packed[..., n:].reshape(*packed.shape[:-1], n, n))
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """What paper 003 learns around its filter: the network that observes, and the state space itself.
 
-Section IV.C: a 29-unit and a 16-unit layer with ReLU, an LSTM of 16 units, a layer with tanh for the
-observations. F and H are free matrices; Q and R diagonals through softplus (III.A).
+Section IV.C: a 29-unit and a 16-unit layer with ReLU, an LSTM of 16 units, a layer with tanh for
+the observations. F and H are free matrices; Q and R diagonals through softplus (III.A).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The Kalman filter over whole sequences (paper 003, III.A), at the speed that its structure allows.
+"""The Kalman filter over whole sequences (paper 003, III.A), as fast as its structure allows.
 
 Gains do not depend on the observations. Without missing frames, and started from the stationary
 belief, they do not even depend on time: the means are one recurrence with a constant step, and

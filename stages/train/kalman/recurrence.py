@@ -11,9 +11,11 @@ Convention: nothing comes before the first frame, so s_1 = u_1; a state before i
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 NOTHING = 1e-30  # an A^k smaller than this adds nothing to any sum in float64
 
@@ -30,7 +32,7 @@ def steady(step: Tensor, inputs: Tensor) -> Tensor:
     -------
     s (..., T, n)
     """
-    states: Tensor = _Steady.apply(step, inputs)  # type: ignore[no-untyped-call]
+    states: Tensor = _Steady.apply(step, inputs)
     return states
 
 
@@ -47,21 +49,21 @@ def varying(steps: Tensor, inputs: Tensor) -> Tensor:
     -------
     s (..., T, n)
     """
-    states: Tensor = _Varying.apply(steps, inputs)  # type: ignore[no-untyped-call]
+    states: Tensor = _Varying.apply(steps, inputs)
     return states
 
 
 class _Steady(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, step: Tensor, inputs: Tensor) -> Tensor:
+    def forward(ctx: Any, step: Tensor, inputs: Tensor) -> Tensor:
         states = _power_scan(step, inputs)
         ctx.save_for_backward(step, states)
         return states
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor]:
-        step, states = ctx.saved_tensors  # type: ignore[attr-defined]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        step, states = ctx.saved_tensors
         adjoint = _power_scan(step.mT, grad.flip(-2)).flip(-2)
         by_step = adjoint[..., 1:, :].mT @ states[..., :-1, :]
         return by_step.sum_to_size(step.shape), adjoint
@@ -69,15 +71,15 @@ class _Steady(torch.autograd.Function):
 
 class _Varying(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, steps: Tensor, inputs: Tensor) -> Tensor:
+    def forward(ctx: Any, steps: Tensor, inputs: Tensor) -> Tensor:
         states = _walk(steps, inputs)
         ctx.save_for_backward(steps, states)
         return states
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor]:
-        steps, states = ctx.saved_tensors  # type: ignore[attr-defined]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        steps, states = ctx.saved_tensors
         following = steps.roll(-1, -3)  # A_{t+1} at t; the last is not used
         adjoint = _walk(following.flip(-3).mT, grad.flip(-2)).flip(-2)
         before = torch.zeros_like(states)

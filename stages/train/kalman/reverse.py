@@ -11,11 +11,11 @@ and both Jacobians move with the mean at which they are taken. `back` is the tra
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from stages.train.kalman.model import symmetric
 
@@ -61,7 +61,7 @@ def joined(local: Tensor, passed: Passed) -> Tensor:
     -------
     The same values, with the gradients of the whole sequence
     """
-    states: Tensor = _Joined.apply(local, *passed)  # type: ignore[no-untyped-call]
+    states: Tensor = _Joined.apply(local, *passed)
     return states
 
 
@@ -91,18 +91,18 @@ def back(mean: Tensor, covariance: Tensor, frame: Passed) -> tuple[Tensor, Tenso
 
 class _Joined(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, local: Tensor, *passed: Tensor) -> Tensor:
+    def forward(ctx: Any, local: Tensor, *passed: Tensor) -> Tensor:
         ctx.save_for_backward(*passed)
         return local.clone()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        passed = ctx.saved_tensors  # type: ignore[attr-defined]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        passed = ctx.saved_tensors
         frames = [Passed(*columns) for columns in zip(*(t.unbind(0) for t in passed), strict=True)]
         n = passed[2].shape[-2]
         means = grad[..., :n].unsqueeze(-1).unbind(0)
-        covariances = symmetric(grad[..., n:].unflatten(-1, (n, n))).unbind(0)
+        covariances = symmetric(grad[..., n:].reshape(*grad.shape[:-1], n, n)).unbind(0)
         here = means[-1], covariances[-1]
         found = [here]
         for t in range(len(frames) - 1, 0, -1):

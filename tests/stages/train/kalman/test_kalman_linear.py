@@ -112,7 +112,9 @@ def test_it_is_what_pykalman_says() -> None:
     # pykalman's belief is about the first frame, before looking at it
     first = advance(START, model)
     other = KalmanFilter(f, h, q, r, None, None, first.mean.numpy(), first.covariance.numpy())
-    means, covariances = other.filter(np.ma.array(seen[0], mask=~mask[0].numpy()[:, None].repeat(3, 1)))
+    means, covariances = other.filter(
+        np.ma.array(seen[0], mask=~mask[0].numpy()[:, None].repeat(3, 1))
+    )
     found = filtered(model, seen, mask, START)
     np.testing.assert_allclose(found.mean[0], means, atol=1e-10)
     np.testing.assert_allclose(found.covariance[0], covariances, atol=1e-10)
