@@ -93,7 +93,7 @@ class RecurrentFilter(Head):
             self.width = nn.Parameter(torch.full((sizes.count,), alignment.START))
 
     def prepare(self, sequences: Sequence[FrameSequence]) -> None:
-        """Search for the delays of manual alignment; a buffer, and so the checkpoint, keeps them."""
+        """Search for the delays of manual alignment; a buffer, so that the checkpoint keeps them."""
         if self.settings.alignment == "manual" and self.settings.delays == SEARCH:
             self.shift.copy_(torch.tensor(best_delays(sequences, self.settings.reach)))
 
@@ -138,13 +138,13 @@ class RecurrentFilter(Head):
         columns = self.by_target(belief)  # (K, B, L, 4)
         batch = columns.shape[1]
         series = columns.movedim(1, -2).flatten(-2)  # (K, L, B 4): a series per target
-        aligned = self.aligned(series, past).unflatten(-1, (batch, 4)).movedim(0, -1)
-        kind = windows.features.dtype
-        return Course(*aligned.to(kind).transpose(0, 1).unbind(2))
+        aligned = self.aligned(series, past).to(windows.features.dtype)  # (K, L, B 4)
+        parts = aligned.reshape(*aligned.shape[:2], batch, 4).permute(3, 2, 1, 0)
+        return Course(*parts.unbind())
 
     def by_target(self, belief: Belief) -> Tensor:
         """Level, derivatives and standard deviation: beliefs (G, B, L, n) to (K, B, L, 4)."""
-        states = belief.mean.unflatten(-1, (3, self.joint))
+        states = belief.mean.reshape(*belief.mean.shape[:-1], 3, self.joint)
         variance = belief.covariance.diagonal(dim1=-2, dim2=-1)[..., : self.joint]
         std = variance.expand(*states.shape[:-2], self.joint).sqrt()
         columns = torch.cat([states, std.unsqueeze(-2)], -2)

@@ -48,7 +48,8 @@ def informativeness(sequences: Sequence[FrameSequence], lags: np.ndarray) -> np.
         covariance = xy / n - x * y / n**2
         spread = (xx / n - (x / n) ** 2) * (yy / n - (y / n) ** 2)
         squares = np.where(spread > 0, covariance**2 / spread, 0.0)
-    return squares.mean(0).reshape(len(lags), -1)
+    scores: np.ndarray = squares.mean(0).reshape(len(lags), -1)
+    return scores
 
 
 def moments(sequence: FrameSequence, lags: np.ndarray) -> tuple[np.ndarray, ...]:

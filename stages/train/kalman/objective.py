@@ -23,9 +23,7 @@ from torch import Tensor
 
 from stages.train.losses import average
 
-EPSILON = (
-    1e-12  # under the root, whose gradient is infinite at 0; labels vary by far more than 1e-6
-)
+EPSILON = 1e-12  # under the root, whose gradient is infinite at 0; labels vary by more than 1e-6
 
 
 class Derivatives(NamedTuple):
