@@ -7,6 +7,7 @@ name another with `extends` and say only what differs; `--set key=value` says th
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from affcache.errors import RecipeError
-from stages.train.heads import head_class
+from stages.train.heads import HEADS, head_class
 from stages.train.settings import choice, fill, flag, number, numbers
 from stages.train.suggest import known
 
@@ -140,7 +141,8 @@ def load(head: str | None = None, recipe: str | None = None, changes: Sequence[s
     Parameters
     ----------
     head : name of the head; None takes the recipe's
-    recipe : a TOML file, or the name of one of ours; None takes the one named like the head
+    recipe : a TOML file, or the name of one of ours; None takes the one named like the head (for
+        the head of an installed package the one beside its module, and its defaults without one)
     changes : "key=value" with dotted keys and TOML values, such as "model.loss=nll+kl"
 
     Raises
@@ -150,8 +152,8 @@ def load(head: str | None = None, recipe: str | None = None, changes: Sequence[s
     """
     if head is not None:
         head_class(head)
-    path = find(recipe or head or "ap")
-    tables, origins = _read(path)
+    path = _file(head, recipe)
+    tables, origins = _read(path) if path is not None else _defaults(str(head))
     for change in changes:
         key, value = _parse(change)
         _put(tables, key, value, f"--set {change}")
@@ -161,7 +163,7 @@ def load(head: str | None = None, recipe: str | None = None, changes: Sequence[s
     def where(key: str) -> str:
         """The last place that said anything about a key or about one inside it."""
         said = [origin for name, origin in origins.items() if f"{name}.".startswith(f"{key}.")]
-        return said[-1] if said else str(path)
+        return said[-1] if said else str(path or head)
 
     if head is not None and tables.get("head", head) != head:
         raise RecipeError(
@@ -218,6 +220,19 @@ def find(recipe: str) -> Path:
         return ours
     names = [path.stem for path in FOLDER.glob("*.toml")]
     raise RecipeError(f"{recipe}: no such recipe file; {known('recipe', recipe, names)}")
+
+
+def _file(head: str | None, recipe: str | None) -> Path | None:
+    """Where a recipe stands; None for a head that a package brings without one."""
+    if recipe is not None or head is None or head in HEADS:
+        return find(recipe or head or "ap")
+    beside = Path(inspect.getfile(head_class(head))).with_name(f"{head}.toml")
+    return beside if beside.is_file() else None
+
+
+def _defaults(head: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The recipe of a head that has none: its first task, and everybody's defaults."""
+    return {"head": head, "task": head_class(head).TASKS[0]}, {}
 
 
 def _read(path: Path, seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any], dict[str, str]]:
