@@ -110,7 +110,7 @@ def test_its_recipe_is_the_one_beside_it_or_everybodys_defaults(installed: Path)
     assert load("leaky").model.keep == 0.8
     (installed / "leaky.toml").write_text("[windows]\nlongest = 50\n", encoding="utf-8")
     assert load("leaky").windows.longest == 50
-    with pytest.raises(RecipeError, match=r"leaky: model.keep = 2, expected between 0 and 1"):
+    with pytest.raises(RecipeError, match=r"model.keep = 2, expected between 0 and 1"):
         load("leaky", None, ["model.keep=2"])
 
 
