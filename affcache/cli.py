@@ -53,6 +53,7 @@ COMMANDS: dict[str, Entry] = {
         "stages.train.crossval_command:crossval", "Train folds by person and let them vote."
     ),
     "evaluate": Entry("stages.train.command:evaluate", "Score a trained run beside pseudo-labels."),
+    "ensemble": Entry("stages.train.ensemble_command:ensemble", "Let several runs speak as one."),
     "sweep": Entry("stages.train.sweep_command:sweep", "Score every amount and choice of context."),
     "predict": Entry("stages.train.command:predict", "Predict per frame on a video or a cache."),
     "bench": Entry("stages.train.bench_command:bench", "Measure what the heads cost."),
