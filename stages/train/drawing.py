@@ -52,7 +52,8 @@ def draw(path: Path, sizes: Sizes, sequence: Sequence, predicted: Predicted) -> 
     attention = predicted.details.get("attention")
     traces = len(numbers) + len(classes)
     count = traces + (attention is not None)
-    figure = Figure(figsize=(float(np.clip(seconds * 0.6, 9, 24)), 2.4 * count + 0.9))
+    inches = float(np.clip(seconds * 0.6, 9, 24))
+    figure = Figure(figsize=(inches, 2.4 * count + 1.1))
     FigureCanvasAgg(figure)
     panels = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
     for panel, (name, target) in zip(panels, numbers.items(), strict=False):
@@ -65,8 +66,9 @@ def draw(path: Path, sizes: Sizes, sequence: Sequence, predicted: Predicted) -> 
     panels[-1].set_xlabel("time (s)")
     panels[0].set_title(sequence.id, loc="left", fontsize=11)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper right", ncols=len(labels), frameon=False, fontsize=9)
-    figure.tight_layout(rect=(0, 0, 1, 0.97))
+    columns = min(len(labels), int(inches / 1.5))
+    figure.legend(handles, labels, loc="upper right", ncols=columns, frameon=False, fontsize=9)
+    figure.tight_layout(rect=(0, 0, 1, 0.96 if columns == len(labels) else 0.93))
     figure.savefig(path, dpi=110)
 
 
