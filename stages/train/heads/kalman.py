@@ -93,7 +93,7 @@ class RecurrentFilter(Head):
             self.width = nn.Parameter(torch.full((sizes.count,), alignment.START))
 
     def prepare(self, sequences: Sequence[FrameSequence]) -> None:
-        """Search for the delays of manual alignment; a buffer, so that the checkpoint keeps them."""
+        """Search for manual alignment's delays; they are a buffer, which a checkpoint keeps."""
         if self.settings.alignment == "manual" and self.settings.delays == SEARCH:
             self.shift.copy_(torch.tensor(best_delays(sequences, self.settings.reach)))
 

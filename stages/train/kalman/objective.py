@@ -66,7 +66,7 @@ def rmse(truth: Tensor, said: Tensor, counts: Tensor) -> Tensor:
     -------
     (K,), exactly 0 with a gradient of 0 where nothing counts
     """
-    squares = (truth - said).square().masked_fill(~counts, 0.0).sum((0, 1))
+    squares = (truth - said).masked_fill(~counts, 0.0).square().sum((0, 1))
     number = counts.sum((0, 1))
     mean = squares / number.clamp(min=1)
     return (mean + EPSILON).sqrt().masked_fill(number == 0, 0.0)

@@ -109,3 +109,30 @@ def joint_gaussian(
         means.append(prior_mean[own] + gain @ surprise)
         covariances.append(prior[own, own] - gain @ across.T)
     return Joint(np.stack(means), np.stack(covariances))
+
+
+def textbook_extended(
+    model: LinearModel,
+    observed: Tensor,
+    mean: Tensor,
+    covariance: Tensor,
+    mask: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """The extended filter with all parts of an observation at once and an inverse, in a loop."""
+    f, h, q, r = model
+    z = mean.expand(observed.shape[0], -1)
+    p = covariance.expand(observed.shape[0], -1, -1)
+    means, covariances = [], []
+    for t in range(observed.shape[1]):
+        z = torch.tanh((f @ z[..., None])[..., 0])
+        jacobian = (1 - z**2)[..., None] * f
+        p = jacobian @ p @ jacobian.mT + q
+        shown = torch.tanh((h @ z[..., None])[..., 0])
+        rows = (1 - shown**2)[..., None] * h
+        k = p @ rows.mT @ torch.linalg.inv(rows @ p @ rows.mT + r)
+        seen = mask[:, t]
+        z = torch.where(seen[:, None], z + (k @ (observed[:, t] - shown)[..., None])[..., 0], z)
+        p = torch.where(seen[:, None, None], p - k @ rows @ p, p)
+        means.append(z)
+        covariances.append(p)
+    return torch.stack(means, 1), torch.stack(covariances, 1)

@@ -140,10 +140,10 @@ def slow(model: LinearModel, seen: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def settled_belief_by_walking(model: LinearModel) -> Belief:
-    """A thousand frames of the loop, with their gradients."""
+    """As many frames of the loop as it takes to forget its start, with their gradients."""
     n = model.transition.shape[-1]
     start = Belief(torch.zeros(n).double(), torch.eye(n).double())
-    _, covariances = textbook(model, torch.zeros(1, 1000, len(model.noise)).double(), *start)
+    _, covariances = textbook(model, torch.zeros(1, 150, len(model.noise)).double(), *start)
     return Belief(start.mean, covariances[0, -1])
 
 

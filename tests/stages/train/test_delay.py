@@ -1,0 +1,39 @@
+"""The lag of one series behind another: known shifts are found."""
+
+import numpy as np
+import pytest
+
+from stages.train.delay import correlations, output_lag
+
+
+def course(frames: int, seed: int = 0) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(size=frames + 400)
+    return np.convolve(noise, np.hanning(80), mode="same")[200:-200]
+
+
+@pytest.mark.parametrize("shift", [-60, -3, 0, 17, 90])
+def test_a_shift_is_found_with_its_sign(shift: int) -> None:
+    whole = [course(1000, seed) for seed in range(3)]
+    earlier, later = [w[100:-100] for w in whole], [w[100 - shift : 900 - shift] for w in whole]
+    assert output_lag(earlier, later).frames == pytest.approx(shift, abs=0.01)
+    assert output_lag(earlier, later).correlation == pytest.approx(1, abs=1e-3)
+
+
+def test_fractions_of_a_frame_are_told() -> None:
+    t = np.arange(600)
+    found = output_lag([np.sin(t / 40)], [np.sin((t - 12.4) / 40)], reach=40)
+    assert found.frames == pytest.approx(12.4, abs=0.05)
+
+
+def test_a_correlation_is_numpys_over_the_pairs_that_are_both_known() -> None:
+    x, y = course(300), course(300, 1)
+    x[20:50], y[100:160] = np.nan, np.nan
+    found = correlations([x], [y], np.array([-7, 0, 5]))
+    for lag, value in zip((-7, 0, 5), found, strict=True):
+        pairs = [(x[t - lag], y[t]) for t in range(300) if 0 <= t - lag < 300]
+        known = np.array([pair for pair in pairs if np.isfinite(pair).all()])
+        assert value == pytest.approx(np.corrcoef(known.T)[0, 1])
+
+
+def test_a_series_that_does_not_vary_has_no_lag() -> None:
+    assert np.isnan(output_lag([np.zeros(50)], [course(50)], reach=10)).all()
