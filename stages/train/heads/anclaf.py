@@ -2,9 +2,8 @@
 
 Paper 001, section 3: per frame (eq. 3), with an LSTM over n frames ("-S", eq. 4), and with an LSTM
 that attends to its own past states ("-SA", eq. 5 to 8). Z is a cache's "features" stream; Q is its
-"quadrant" stream where there is one, else derived from the pseudo-labels (`quadrants`; where there
-are none either, Q is a quarter each and says nothing). Q goes wherever Z goes, into the temporal
-variants as well.
+"quadrant" stream where there is one, else derived from the pseudo-labels (`quadrants`), which there
+must be then. Q goes wherever Z goes, into the temporal variants as well.
 
 Widths: the text gives none. The authors' code brings [Z; Q] to 1,024 numbers with convolutions over
 a map and leaky rectifiers, and runs an LSTM of 512 units over them. A cached frame is no map but a
