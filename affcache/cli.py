@@ -54,6 +54,9 @@ COMMANDS: dict[str, Entry] = {
     ),
     "evaluate": Entry("stages.train.command:evaluate", "Score a trained run beside pseudo-labels."),
     "ensemble": Entry("stages.train.ensemble_command:ensemble", "Let several runs speak as one."),
+    "postprocess": Entry(
+        "stages.train.postprocess_command:postprocess", "Filter, centre, scale, shift predictions."
+    ),
     "sweep": Entry("stages.train.sweep_command:sweep", "Score every amount and choice of context."),
     "predict": Entry("stages.train.command:predict", "Predict per frame on a video or a cache."),
     "bench": Entry("stages.train.bench_command:bench", "Measure what the heads cost."),

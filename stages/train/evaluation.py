@@ -22,7 +22,7 @@ from affcache.progress import say
 from affcache.store import Cache
 from affcache.targets import CONTINUOUS, complete
 from affcache.windows import Sequence as FrameSequence
-from stages.train import contexts, data, inference
+from stages.train import chains, contexts, data, inference
 from stages.train.device import described
 from stages.train.heads import Sizes
 from stages.train.inference import Predicted
@@ -71,6 +71,10 @@ def evaluate(
     say(f"evaluating {run.folder} on {len(sequences)} {split} videos, {described(device)}")
     predicted = inference.predict(head, sequences, recipe.windows.test_length, device)
     predictors = contenders(recipe.head, sequences, [p.mean for p in predicted])
+    steps = chains.stored(run.folder)
+    if steps is not None:
+        done = [chains.apply_chain(steps, p.mean) for p in predicted]
+        predictors = {f"{recipe.head}, post-processed": done, **predictors}
     spread = run.config["training_labels"]
     for name in list(predictors):
         predictors[f"{name}{MATCHED}"] = matched(sizes, predictors[name], sequences, spread)
