@@ -24,7 +24,8 @@ One frame at a time, as beside a camera:
 
 `step` uses the present and past alone: kernel weights of frames to come are left out, the others
 renormalised. `follow` says the same of a whole batch at once; both are `predict` to 1e-6 where no
-weight was on what comes, as from mu > 5 sigma on.
+weight was on what comes: mu > 5 sigma, and mu > 14 sigma^2 for a sequence's first frames, which
+have to make do with what there is.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The extended filter against a loop that inverts, and where it is linear against the linear one."""
+"""The extended filter against a loop that inverts, and where it is linear the linear one."""
 
 import pytest
 import torch
