@@ -147,16 +147,6 @@ class RandomWindows:
         videos = able[_choose(draw, len(able), self.size)]
         return Picks(length, videos.tolist(), self._starts(draw, videos, length))
 
-    def copy(self, picks: Picks, batch: Batch) -> None:
-        """Copy windows from the memory maps into a batch of their size."""
-        features, pseudo, labels, mask = batch
-        for row, (video, start) in enumerate(zip(picks.videos, picks.starts, strict=True)):
-            own, window = self.sequences[video], slice(start, start + picks.length)
-            side_by_side(own.streams, window, features[row])
-            pseudo[row] = own.pseudo[window]
-            labels[row] = own.labels[window]
-            mask[row] = own.counted[window]
-
     def batch(self, k: int) -> Batch:
         """Batch number k >= 0, the same whenever and wherever it is asked for."""
         picks = self.picks(k)
@@ -167,7 +157,13 @@ class RandomWindows:
             np.empty((*shape, targets), np.float32),
             np.empty(shape, bool),
         )
-        self.copy(picks, batch)
+        features, pseudo, labels, mask = batch
+        for row, (video, start) in enumerate(zip(picks.videos, picks.starts, strict=True)):
+            own, window = self.sequences[video], slice(start, start + picks.length)
+            side_by_side(own.streams, window, features[row])
+            pseudo[row] = own.pseudo[window]
+            labels[row] = own.labels[window]
+            mask[row] = own.counted[window]
         return batch
 
     def __getstate__(self) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class Graphs:
 
     def _capture(self, windows: Windows, generator: torch.Generator) -> Captured:
         static = Windows(*(tensor.clone() for tensor in windows))
-        side = torch.cuda.Stream()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(WARM_UP):

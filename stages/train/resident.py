@@ -1,19 +1,20 @@
-"""The whole training data on the device: windows are gathered there by index, nothing else moves.
+"""Training data on the device: windows are gathered there by index, nothing else moves.
 
-Features stay float16, as in the cache, and are widened window by window; so a batch has the bits
-of one that came from the memory maps.
+Pseudo-labels, labels and masks, some 26 bytes a frame, are always there; features where they fit.
+They stay float16, as in the cache, and are widened window by window; so a batch has the bits of one
+that came from the memory maps.
 """
 
 from __future__ import annotations
 
 from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from affcache.windows import Picks, RandomWindows, side_by_side
-from stages.train.heads import Windows
 
 SHARE = 0.5  # of the free memory; the rest is for weights, activations and validation
 
@@ -32,36 +33,65 @@ def fits(source: RandomWindows, device: torch.device) -> bool:
     return size(source) <= SHARE * free
 
 
-class Resident:
-    """All frames of all sequences, one after the other."""
+class Drawn(NamedTuple):
+    """A batch before its features: which windows, where their frames stand, and what is small.
+
+    rows (B L,) counts frames over all sequences; rest is pseudo (B, L, K), labels (B, L, K) and
+    mask (B, L), as in `Windows`.
+    """
+
+    picks: Picks
+    rows: Tensor
+    rest: tuple[Tensor, Tensor, Tensor]
+
+
+class Tables:
+    """What is small of all sequences, one after the other, on a device."""
 
     def __init__(self, source: RandomWindows, device: torch.device) -> None:
-        sequences = source.sequences
-        ends = list(accumulate(len(s) for s in sequences))
-        self.first = [end - len(s) for end, s in zip(ends, sequences, strict=True)]
-        self.device = device
+        self.source, self.device = source, device
+        self.first = [0, *accumulate(len(s) for s in source.sequences)]
+        self.steps = torch.arange(source.longest, device=device)
+        self.pseudo, self.labels, self.mask = (
+            torch.from_numpy(np.concatenate([getattr(s, name) for s in source.sequences])).to(
+                device
+            )
+            for name in ("pseudo", "labels", "counted")
+        )
+
+    def draw(self, k: int) -> Drawn:
+        """Batch k without its features."""
+        picks = self.source.picks(k)
+        starts = [self.first[v] + s for v, s in zip(picks.videos, picks.starts, strict=True)]
+        there = torch.tensor(starts).to(self.device, non_blocking=True)
+        at = there[:, None] + self.steps[: picks.length]
+        rows, shape = at.flatten(), at.shape
+        return Drawn(
+            picks,
+            rows,
+            (
+                self.pseudo.index_select(0, rows).view(*shape, -1),
+                self.labels.index_select(0, rows).view(*shape, -1),
+                self.mask.index_select(0, rows).view(shape),
+            ),
+        )
+
+
+class Resident:
+    """Features of all sequences, one after the other, on a device."""
+
+    def __init__(self, source: RandomWindows, device: torch.device) -> None:
         wide, _ = source.widths
-        self.features = torch.empty(ends[-1], wide, dtype=torch.float16, device=device)
-        for start, sequence in zip(self.first, sequences, strict=True):
+        frames = sum(len(s) for s in source.sequences)
+        self.features = torch.empty(frames, wide, dtype=torch.float16, device=device)
+        first = 0
+        for sequence in source.sequences:
             rows = np.empty((len(sequence), wide), np.float16)
             side_by_side(sequence.streams, slice(None), rows)
-            self.features[start : start + len(rows)].copy_(torch.from_numpy(rows))
+            self.features[first : first + len(rows)].copy_(torch.from_numpy(rows))
+            first += len(rows)
 
-        def table(name: str) -> Tensor:
-            rows = np.concatenate([getattr(s, name) for s in sequences])
-            return torch.from_numpy(rows).to(device)
-
-        self.rest = table("pseudo"), table("labels"), table("counted")
-        self.steps = torch.arange(source.longest, device=device)
-
-    def gather(self, picks: Picks) -> Windows:
-        """The windows of a batch, features in float32."""
-        at = [self.first[v] + s for v, s in zip(picks.videos, picks.starts, strict=True)]
-        starts = torch.tensor(at).to(self.device, non_blocking=True)
-        rows = (starts[:, None] + self.steps[: picks.length]).flatten()
-        shape = (len(at), picks.length)
-        features, pseudo, labels, mask = (
-            rows_of.index_select(0, rows).unflatten(0, shape)
-            for rows_of in (self.features, *self.rest)
-        )
-        return Windows(features.float(), pseudo, labels, mask)
+    def features_of(self, drawn: Drawn) -> Tensor:
+        """The features of a batch's windows (B, L, D) float32."""
+        shape = (len(drawn.picks.starts), drawn.picks.length, -1)
+        return self.features.index_select(0, drawn.rows).view(shape).float()

@@ -26,7 +26,7 @@ from stages.train.batches import batches, choose_way, stream
 from stages.train.board import board
 from stages.train.device import choose
 from stages.train.heads import Windows
-from stages.train.resident import Resident, size
+from stages.train.resident import Resident, Tables, size
 from tests.stages.train.conftest import Outcome, quick
 from tests.stages.train.simulated import simulate
 
@@ -51,15 +51,14 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, iteration: int, number: int) -> None:
-    """Send this process a real signal while batch `iteration` is being made."""
+    """Send this process a real signal in the midst of an iteration."""
 
-    class Interrupting(windows.RandomWindows):
-        def picks(self, k: int) -> windows.Picks:
-            if k == iteration:
-                signal.raise_signal(number)
-            return super().picks(k)
+    def interrupting(seed: int, k: int) -> int:
+        if k == iteration:
+            signal.raise_signal(number)
+        return stream(seed, k)
 
-    monkeypatch.setattr(trainer, "RandomWindows", Interrupting)
+    monkeypatch.setattr(trainer, "stream", interrupting)
 
 
 @pytest.mark.parametrize("iteration", [0, 5, 11, 12, 29, 35])
@@ -193,7 +192,7 @@ def test_batches_on_a_gpu_have_the_same_bits(way: str, cache: Path) -> None:
 
 def test_several_streams_stand_side_by_side_on_the_device_too(cache: Path) -> None:
     train = windows.load_split(cache, "va", "backbone", "train")
-    doubled = [dataclasses.replace(s, others=(s.features[:, ::-1],)) for s in train]
+    doubled = [dataclasses.replace(s, others=(s.features[:, ::-1].copy(),)) for s in train]
     source = windows.RandomWindows(doubled, batch=5)
     mapped = kept(batches(source, 0, 9, CPU, "map"))
     assert mapped[0].features.shape[-1] == 64
@@ -207,8 +206,8 @@ def test_the_memory_of_a_batch_is_used_again(cache: Path) -> None:
 
 def test_the_size_of_the_data_on_the_device_is_known_before_it_is_put_there(cache: Path) -> None:
     source = source_of(cache)
-    resident = Resident(source, CPU)
-    tensors = (resident.features, *resident.rest)
+    tables = Tables(source, CPU)
+    tensors = (Resident(source, CPU).features, tables.pseudo, tables.labels, tables.mask)
     assert sum(t.numel() * t.element_size() for t in tensors) == size(source)
 
 
