@@ -57,6 +57,9 @@ COMMANDS: dict[str, Entry] = {
     "postprocess": Entry(
         "stages.train.postprocess_command:postprocess", "Filter, centre, scale, shift predictions."
     ),
+    "compound": Entry(
+        "stages.train.compound_command:compound", "Recognise mixed expressions without examples."
+    ),
     "sweep": Entry("stages.train.sweep_command:sweep", "Score every amount and choice of context."),
     "predict": Entry("stages.train.command:predict", "Predict per frame on a video or a cache."),
     "bench": Entry("stages.train.bench_command:bench", "Measure what the heads cost."),
