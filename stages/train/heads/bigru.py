@@ -18,7 +18,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from stages.train.heads import Sizes
 from stages.train.heads.regression import Regression, RegressionSettings
@@ -42,7 +41,7 @@ class BigruSettings(RegressionSettings):
 
 
 class BidirectionalGru(Regression):
-    """torch's own GRU and a linear readout of both directions' states."""
+    """torch's own GRU for each layer and direction, and a linear readout of the last layer."""
 
     Settings: ClassVar[type] = BigruSettings
     settings: BigruSettings
@@ -50,40 +49,33 @@ class BidirectionalGru(Regression):
     def __init__(self, sizes: Sizes, settings: BigruSettings) -> None:
         nn.Module.__init__(self)
         self.settings = settings
+        given = [sizes.features] + [2 * settings.states] * (settings.layers - 1)
         self.dropout = nn.Dropout(settings.dropout)
-        self.gru = nn.GRU(
-            sizes.features,
-            settings.states,
-            settings.layers,
-            batch_first=True,
-            bidirectional=True,
-            dropout=settings.dropout if settings.layers > 1 else 0.0,
+        self.forwards, self.backwards = (
+            nn.ModuleList(nn.GRU(width, settings.states, batch_first=True) for width in given)
+            for _ in range(2)
         )
         self.readout = nn.Linear(2 * settings.states, sizes.count)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """Run over the frames that count as if they were neighbours."""
-        states = self.dropout(over_counted(self.gru, self.dropout(features), mask))
-        said: Tensor = self.readout(states)
+        states = features
+        for forward, backward in zip(self.forwards, self.backwards, strict=True):
+            states = self.dropout(states)
+            past = over_counted(forward, states, mask)
+            future = over_counted(backward, states.flip(1), mask.flip(1)).flip(1)
+            states = torch.cat([past, future], dim=-1)
+        said: Tensor = self.readout(self.dropout(states))
         return said
 
 
-def over_counted(network: nn.RNNBase, rows: Tensor, mask: Tensor) -> Tensor:
-    """A recurrent network's outputs (B, L, H) over the frames of rows (B, L, D) that count.
+def over_counted(network: nn.Module, rows: Tensor, mask: Tensor) -> Tensor:
+    """A causal recurrent network's outputs (B, L, H) over the frames of rows (B, L, D) that count.
 
-    Each sequence's counted frames are moved together, in order, and the outputs back to where they
-    belong; elsewhere outputs are 0 or belong to no frame. A sequence without any counted frame is
-    run over its first row, because torch knows no empty sequence.
+    Each sequence's counted frames are moved to its beginning, in order, where nothing that follows
+    can influence them, and their outputs back to where they belong; elsewhere outputs mean nothing.
+    Unlike torch's packed sequences that needs no lengths, so nothing waits for the device.
     """
-    if mask.all():
-        outputs: Tensor = network(rows)[0]
-        return outputs
-    order = (~mask).long().argsort(dim=1, stable=True).unsqueeze(-1)
-    lengths = mask.sum(1).clamp(min=1).cpu()
-    packed = pack_padded_sequence(
-        rows.gather(1, order.expand_as(rows)), lengths, batch_first=True, enforce_sorted=False
-    )
-    together, _ = pad_packed_sequence(
-        network(packed)[0], batch_first=True, total_length=rows.shape[1]
-    )
-    return torch.zeros_like(together).scatter(1, order.expand_as(together), together)
+    order = (~mask).byte().argsort(dim=1, stable=True).unsqueeze(-1)
+    together, _ = network(rows.gather(1, order.expand_as(rows)))
+    return torch.empty_like(together).scatter(1, order.expand_as(together), together)

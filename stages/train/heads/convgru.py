@@ -101,7 +101,7 @@ class ConvLayer(nn.Module):
             update, reset = torch.baddbmm(x[..., :both], around, self.gates).sigmoid().chunk(2, -1)
             around = self._around((reset * state).reshape(groups, batch, places, -1))
             new = torch.baddbmm(x[..., both:], around, self.candidate).tanh()
-            state = torch.where(moving, torch.lerp(state, new, update), state)
+            state = torch.where(moving, state + update * (new - state), state)
             states.append(state)
         return torch.stack(states, dim=1).reshape(groups, frames, batch, places, -1)
 

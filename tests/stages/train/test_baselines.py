@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
 from affcache.errors import RecipeError
 from stages.train.heads import Sizes, Windows
@@ -120,25 +121,46 @@ def test_the_frame_network_sees_one_frame() -> None:
     )  # fmt: skip
 
 
-def test_packing_gives_each_sequence_what_the_network_says_about_its_frames_alone() -> None:
-    windows = some_windows()
-    torch.manual_seed(0)
-    network = nn.GRU(12, 4, 2, batch_first=True, bidirectional=True).double()
-    states = over_counted(network, windows.features, windows.mask)
-    for rows, mask, own in zip(windows.features, windows.mask, states, strict=True):
-        torch.testing.assert_close(own[mask], network(rows[mask].unsqueeze(0))[0][0])
+def test_a_bidirectional_gru_is_torchs_own_over_packed_sequences() -> None:
+    head, windows = small(BidirectionalGru), some_windows()
+    assert isinstance(head, BidirectionalGru)
+    theirs = nn.GRU(12, 4, 2, batch_first=True, bidirectional=True).double()
+    weights = {
+        name.replace("_l0", f"_l{layer}") + suffix: weight
+        for networks, suffix in ((head.forwards, ""), (head.backwards, "_reverse"))
+        for layer, network in enumerate(networks)
+        for name, weight in network.state_dict().items()
+    }
+    theirs.load_state_dict(weights)
+    counted = [rows[mask] for rows, mask in zip(windows.features, windows.mask, strict=True)]
+    packed, _ = theirs(pack_sequence(counted, enforce_sorted=False))
+    states, _ = pad_packed_sequence(packed, batch_first=True)
+    said = head.predict(windows).mean
+    for own, mask, rows in zip(said, windows.mask, states, strict=True):
+        torch.testing.assert_close(own[mask], head.readout(rows[: mask.sum()]))
 
 
-def test_a_sequence_without_frames_leaves_the_others_as_they_are() -> None:
+def test_outputs_over_counted_frames_are_those_of_these_frames_alone() -> None:
     windows = some_windows()
-    network = nn.GRU(12, 4, batch_first=True, bidirectional=True).double()
+    network = nn.GRU(12, 4, batch_first=True).double()
     mask = windows.mask.clone()
     mask[1] = False
-    kept = [0, 2]
-    torch.testing.assert_close(
-        over_counted(network, windows.features, mask)[kept],
-        over_counted(network, windows.features[kept], mask[kept]),
-    )
+    states = over_counted(network, windows.features, mask)
+    for b in (0, 2):
+        alone, _ = network(windows.features[b, mask[b]].unsqueeze(0))
+        torch.testing.assert_close(states[b, mask[b]], alone[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lower_precision_changes_the_loss_little(kind: type[Regression]) -> None:
+    head, windows = small(kind).float(), some_windows()
+    windows = Windows(*(t.float() if t.is_floating_point() else t for t in windows))
+    exact = head.loss(windows, torch.Generator())["loss"]
+    with torch.autocast("cpu", torch.bfloat16):
+        coarse = head.loss(windows, torch.Generator())["loss"]
+    coarse.backward()
+    assert coarse.item() == pytest.approx(exact.item(), rel=0.02)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in head.parameters())
 
 
 def one_direction(layer: ConvLayer, maps: Tensor, counts: Tensor, g: int) -> Tensor:
