@@ -72,6 +72,7 @@ VIDEO_ARRAYS: dict[str, ArraySpec] = {
     "pseudo_va": _rows("dimension", 2, "float32", _NAN, "valence, arousal from the classifier W"),
     "pseudo_expr": _rows("expression", 7, "float32", _NAN, "expression probabilities from W"),
     "pseudo_au": _rows("au", 12, "float32", _NAN, "action unit probabilities from W"),
+    "pseudo_au_intensity": _rows("au", None, "float32", _NAN, "unit intensities from W, 0 to 5"),
 }
 REQUIRED_ARRAYS = ("features", "valid", "time")
 FACE_ARRAYS = ("box", "landmarks")  # where a detector found the face; imported features have none
