@@ -10,9 +10,16 @@ Convention: a positive lag says that the second series comes later: later(t) ~ e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from affcache.targets import CONTINUOUS
+from affcache.windows import Sequence as FrameSequence
+from stages.train.heads import Sizes
+
+REACH = 100  # frames, both ways: as far as adaptive alignment looks
+COARSE = 5  # frames between the lags that are tried first
 
 
 class Lag(NamedTuple):
@@ -22,7 +29,9 @@ class Lag(NamedTuple):
     correlation: float
 
 
-def output_lag(earlier: Sequence[np.ndarray], later: Sequence[np.ndarray], reach: int = 100) -> Lag:
+def output_lag(
+    earlier: Sequence[np.ndarray], later: Sequence[np.ndarray], reach: int = REACH
+) -> Lag:
     """Lag of one set of series behind another, over all of them together.
 
     Parameters
@@ -35,12 +44,51 @@ def output_lag(earlier: Sequence[np.ndarray], later: Sequence[np.ndarray], reach
     NaN for both if nothing varies together at any lag. Correlations are of all pairs of frames at
     a lag together, so differences between sequences count, but tell nothing about the lag.
     """
-    lags = np.arange(-reach, reach + 1)
-    heights = correlations(earlier, later, lags)
+    coarse = np.arange(-reach, reach + 1, COARSE)
+    heights = correlations(earlier, later, coarse)
     if not np.isfinite(heights).any():
         return Lag(np.nan, np.nan)
+    lags = coarse[np.nanargmax(heights)] + np.arange(-COARSE, COARSE + 1)
+    heights = correlations(earlier, later, lags)
     best = int(np.nanargmax(heights))
     return Lag(float(lags[best] + _peak(heights[best - 1 : best + 2])), float(heights[best]))
+
+
+def lag_rows(
+    sizes: Sizes, sequences: Sequence[FrameSequence], said: Sequence[np.ndarray]
+) -> list[dict[str, Any]]:
+    """Lag of predictions behind their labels, a row per target of the tasks that are numbers.
+
+    The first and last REACH frames of a sequence do not count where it has twice as many others: a
+    delayed output has nothing to say there, and whatever stands in for it has a lag of its own.
+
+    Parameters
+    ----------
+    said : a prediction (T, K) of each sequence; frames without a face or a label do not count
+
+    Returns
+    -------
+    Rows of "task", "target", "lag_frames", "lag_seconds" and "correlation" there: a positive lag
+    says that the output comes after the label, as it would from a head that learnt too long a delay
+    """
+    rows = []
+    for task, columns in sizes.targets.items():
+        for name in columns if task in CONTINUOUS else ():
+            k = sizes.columns(task).start + columns.index(name)
+            labels = [_inner(s.labels[:, k]) for s in sequences]
+            pairs = zip(sequences, said, strict=True)
+            output = [_inner(np.where(s.valid, own[:, k], np.nan)) for s, own in pairs]
+            lag = output_lag(labels, output)
+            rows.append(
+                {
+                    "task": task,
+                    "target": name,
+                    "lag_frames": lag.frames,
+                    "lag_seconds": lag.frames / sizes.fps,
+                    "correlation": lag.correlation,
+                }
+            )
+    return rows
 
 
 def correlations(
@@ -58,6 +106,10 @@ def correlations(
     As many correlations as lags
     """
     return np.array([_correlation(earlier, later, int(lag)) for lag in lags])
+
+
+def _inner(series: np.ndarray) -> np.ndarray:
+    return series[REACH:-REACH] if len(series) >= 4 * REACH else series
 
 
 def _correlation(earlier: Sequence[np.ndarray], later: Sequence[np.ndarray], lag: int) -> float:

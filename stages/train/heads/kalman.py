@@ -108,8 +108,9 @@ class RecurrentFilter(Head):
 
     def loss(self, windows: Windows, generator: torch.Generator) -> dict[str, Tensor]:
         """Eq. 17, and the likelihood of the standard deviations' scale alone."""
-        chosen, mask, labels = self.settings, windows.mask, windows.labels
+        chosen, mask = self.settings, windows.mask
         said = self.course(windows)
+        labels = windows.labels.masked_fill(~self.inside(mask.shape[-1]), torch.nan)
         step = chosen.step(self.sizes.fps)
         truth = derivatives(labels, counted(labels, mask), step)
         fixed = Gaussian(said.level.detach(), self.scaled(said.std.detach()))
@@ -117,7 +118,7 @@ class RecurrentFilter(Head):
             "ccc": ccc_loss(labels, said.level, mask, chosen.concordance),
             "derivatives": chosen.derivative_weight
             * derivative_error(truth, said.first, said.second),
-            "scale": gaussian_nll(labels, fixed, mask),
+            "scale": gaussian_nll(windows.labels, fixed, mask),
         }
         return {"loss": torch.stack(list(terms.values())).sum(), **terms}
 
@@ -158,6 +159,20 @@ class RecurrentFilter(Head):
         if self.settings.alignment == "manual":
             return alignment.shifted(series, [max(d, 0) if past else d for d in self.manual()])
         return series
+
+    def inside(self, frames: int) -> Tensor:
+        """Which frames of a window have their delayed moment inside it, (frames, K) bool.
+
+        In the others the nearest state stands in, which would teach a delay to be short. No more
+        than half of a window is left out, so that a delay that is too long can be unlearnt.
+        """
+        at = torch.arange(frames, device=self.scale.device).unsqueeze(-1)
+        if self.settings.alignment == "adaptive":
+            delays = self.kernel()[0].detach()
+        else:
+            delays = at.new_tensor(self.manual() or [0] * self.sizes.count)
+        source = at - delays.clamp(-frames // 2, frames // 2).round()
+        return (source >= 0) & (source < frames)
 
     def kernel(self) -> tuple[Tensor, Tensor]:
         """mu and sigma^2 of every target in float64, frames and frames^2."""

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from stages.train.delay import correlations, output_lag
+from affcache.windows import Sequence
+from stages.train.delay import correlations, lag_rows, output_lag
+from stages.train.heads import Sizes
 
 
 def course(frames: int, seed: int = 0) -> np.ndarray:
@@ -37,3 +39,28 @@ def test_a_correlation_is_numpys_over_the_pairs_that_are_both_known() -> None:
 
 def test_a_series_that_does_not_vary_has_no_lag() -> None:
     assert np.isnan(output_lag([np.zeros(50)], [course(50)], reach=10)).all()
+
+
+def test_rows_are_of_the_inner_frames_with_a_face_and_a_label() -> None:
+    whole = np.stack([course(800), course(800, 1)], axis=1)
+    labels, said = whole[20:620].astype(np.float32), whole[8:608].copy()
+    said[:60] = 0.5  # what a delayed output says before it has anything to say
+    valid = np.arange(600) % 7 > 0
+    said[~valid] = 99
+    labels[300:320] = np.nan
+    sequence = Sequence(
+        id="a",
+        subject="a",
+        features=np.zeros((600, 1), np.float16),
+        pseudo=labels,
+        labels=labels,
+        counted=valid,
+        valid=valid,
+        time=np.arange(600) / 25,
+    )
+    sizes = Sizes({"features": 1}, {"va": ("valence", "arousal")}, 25.0)
+    rows = lag_rows(sizes, [sequence], [said])
+    assert [row["target"] for row in rows] == ["valence", "arousal"]
+    for row in rows:
+        assert row["lag_frames"] == pytest.approx(12, abs=0.05)
+        assert row["lag_seconds"] == pytest.approx(0.48, abs=0.002)
