@@ -23,6 +23,7 @@ from affcache.store import Cache
 from affcache.targets import CONTINUOUS, complete
 from affcache.windows import Sequence as FrameSequence
 from stages.train import chains, contexts, data, inference
+from stages.train.delay import lag_rows
 from stages.train.device import described
 from stages.train.heads import Sizes
 from stages.train.inference import Predicted
@@ -55,8 +56,8 @@ def evaluate(
     Returns
     -------
     A document of "coverage" (a row per task), "scores" (a row per task, predictor and way of
-    averaging), "calibration" (a row per target of a head that states its uncertainty), "paired"
-    and what the head reports of itself.
+    averaging), "calibration" (a row per target of a head that states its uncertainty), "lags" of
+    the output behind the labels (see `delay`), "paired" and what the head reports of itself.
 
     Raises
     ------
@@ -101,6 +102,7 @@ def evaluate(
             if task in CONTINUOUS or MATCHED not in name
         ],
         "calibration": calibrated(sizes, sequences, predicted),
+        "lags": lag_rows(sizes, sequences, [p.mean for p in predicted]),
         "paired": paired(sizes, recipe.head, sequences, predictors),
     }
 
