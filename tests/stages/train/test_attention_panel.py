@@ -51,7 +51,7 @@ def test_predict_writes_and_draws_the_attention(
     assert done.status == 0, done.err
     done = affcache("predict", run, cache, "--out", run / "out")
     assert done.status == 0, done.err
-    assert imread(run / "out" / "v000.png").shape[0] == round((3 * 2.4 + 0.9) * 110)
+    assert imread(run / "out" / "v000.png").shape[0] > 3 * 2.4 * 110  # three panels, not two
     with np.load(run / "out" / "v000.npz") as arrays:
         attention = arrays["attention"]
     assert attention.shape == (60, 8)
