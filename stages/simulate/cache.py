@@ -20,9 +20,8 @@ True
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -34,13 +33,13 @@ from affcache import __version__
 from affcache.arrays import read_json
 from affcache.errors import SimulationError
 from affcache.progress import Progress
-from affcache.publish import VideoWriter, claim, create, published_fingerprint, video_fingerprint
+from affcache.publish import create
 from affcache.schema import FORMAT_VERSION
-from affcache.store import Cache, ensure_group, unsealed, write_labels
-from stages.simulate import circumplex, observation
-from stages.simulate.ceilings import Ceilings, follows
-from stages.simulate.people import dropped, fold_of, person_name, split_of, video_name
+from affcache.store import Cache, ensure_group, unsealed
+from stages.simulate.ceilings import Ceilings
+from stages.simulate.people import split_of, video_name
 from stages.simulate.process import Drawn, draw
+from stages.simulate.publication import MODEL, annotate, facts, networks, publish
 from stages.simulate.settings import Backbone, CacheSettings, Process
 
 __all__ = ["Backbone", "CacheSettings", "Process", "simulate_cache", "truth"]
@@ -50,7 +49,6 @@ ABOUT = (
     "annotated anything here. Good for checking what a method recovers of a known truth; says "
     "nothing about real affect."
 )
-MODEL = 1  # raised when the same settings make other bytes
 CHUNK = 64  # videos drawn at once
 
 
@@ -81,6 +79,7 @@ def simulate_cache(path: Path, settings: CacheSettings, workers: int = 4) -> dic
         "simulated": MODEL,
         "process": plain["process"],
         "backbone": plain["backbone"],
+        "streams": plain["streams"],
     }
     _refuse_other(path, plain)
     provenance = {
@@ -95,8 +94,8 @@ def simulate_cache(path: Path, settings: CacheSettings, workers: int = 4) -> dic
     videos: dict[str, Any] = {}
     ceilings = Ceilings(settings)
     with unsealed(path), Progress("simulating", settings.videos, "videos") as progress:
-        for video, facts in _write_all(path, settings, fields, ceilings, workers):
-            videos[video_name(settings.seed, video)] = facts
+        for video, known in _write_all(path, settings, fields, ceilings, workers):
+            videos[video_name(settings.seed, video)] = known
             progress.advance()
     document = {
         "about": ABOUT,
@@ -152,7 +151,7 @@ def _write_all(
     workers: int,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Write all videos, and let the estimators see those of the test split; video and facts."""
-    weights = observation.network(settings.backbone)
+    weights = networks(settings)
     with ThreadPoolExecutor(max_workers=workers) as pool:
         for first in range(0, settings.videos, CHUNK):
             videos = range(first, min(first + CHUNK, settings.videos))
@@ -160,8 +159,8 @@ def _write_all(
 
             def write(row: int, drawn: Drawn = drawn, videos: Sequence[int] = videos) -> None:
                 one = Drawn(*(array[row] for array in drawn))
-                _publish(path, settings, fields, weights, videos[row], one)
-                _annotate(path, settings, videos[row], one)
+                publish(path, settings, fields, weights, videos[row], one)
+                annotate(path, settings, videos[row], one)
 
             written = pool.map(write, range(len(videos)))
             splits = np.array([split_of(settings, video) for video in videos])
@@ -172,81 +171,3 @@ def _write_all(
             for row, _ in enumerate(written):
                 own = Drawn(*(array[row] for array in drawn))
                 yield videos[row], facts(settings, videos[row], own)
-
-
-def facts(settings: CacheSettings, video: int, drawn: Drawn) -> dict[str, Any]:
-    """What the truth says of one video."""
-    return {
-        "subject": person_name(settings.seed, video % settings.people),
-        "split": split_of(settings, video),
-        "lag": int(drawn.lag),
-        "changes": changes(settings, drawn),
-    }
-
-
-def _annotate(path: Path, settings: CacheSettings, video: int, drawn: Drawn) -> None:
-    known = facts(settings, video, drawn)
-    attributes = known | {"split": dict.fromkeys(settings.tasks, known["split"])}
-    if settings.folds is not None:
-        attributes["folds"] = dict.fromkeys(settings.tasks, fold_of(settings, video))
-    kept = [task for task in settings.tasks if task not in dropped(settings, video)]
-    labels = follows(drawn.labels.astype(np.float32), kept)
-    write_labels(path, video_name(settings.seed, video), labels, attributes)
-
-
-def changes(settings: CacheSettings, drawn: Drawn) -> list[int]:
-    """Frames at which one sequence's labels jump."""
-    rows = np.flatnonzero(drawn.fresh) - settings.reach + int(drawn.lag)
-    return [int(row) for row in rows]
-
-
-def _publish(
-    path: Path,
-    settings: CacheSettings,
-    fields: Mapping[str, Any],
-    weights: observation.Network,
-    video: int,
-    drawn: Drawn,
-) -> None:
-    name = video_name(settings.seed, video)
-    drawing = json.dumps([MODEL, asdict(settings) | {"drop": {}}, video], sort_keys=True)
-    source = hashlib.sha256(drawing.encode()).hexdigest()
-    mine = video_fingerprint(fields, "simulated", source)
-    with claim(path, name) as free:
-        if not free:
-            raise SimulationError(f"{path}: another process writes {name}; try again later")
-        if published_fingerprint(path, name) == mine:
-            return
-        seen = slice(settings.reach, settings.reach + settings.frames)
-        shown, valid = drawn.shown[seen], drawn.valid
-        rows = observation.features(settings, weights, video, shown, drawn.nuisance[seen])
-        rows[~valid] = 0
-        arrays = {
-            "features": rows,
-            "valid": valid,
-            "time": np.arange(settings.frames) / settings.fps,
-        }
-        classified = observation.classified(settings.process, shown)
-        for task, said in pseudo(settings.tasks, classified).items():
-            arrays[f"pseudo_{task}"] = np.where(valid[:, None], said, np.nan)
-        with VideoWriter(path, name, {}) as writer:
-            writer.append(arrays)
-            writer.publish(
-                {
-                    "fps": settings.fps,
-                    "source": f"{name} (simulated)",
-                    "source_sha256": source,
-                    "face": "simulated",
-                    "fingerprint": mine,
-                }
-            )
-
-
-def pseudo(tasks: Sequence[str], va: np.ndarray) -> dict[str, np.ndarray]:
-    """W's answers for each task that it has, from its valence and arousal (T, 2)."""
-    rules: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-        "va": np.asarray,
-        "expr": circumplex.soft_expressions,
-        "au": circumplex.soft_units,
-    }
-    return {task: rule(va) for task, rule in rules.items() if task in tasks}

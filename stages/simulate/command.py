@@ -88,7 +88,12 @@ def _words(context: click.Context, parameter: click.Parameter, text: str | None)
 
 def _shares(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> Any:
     pairs = [text.partition("=") for text in texts]
-    return {task: _number(share, f"{task}={share}") for task, _, share in pairs} or None
+    return {name: _number(value, f"{name}={value}") for name, _, value in pairs} or None
+
+
+def _widths(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> Any:
+    shares = _shares(context, parameter, texts)
+    return shares and {name: int(value) for name, value in shares.items()}
 
 
 def _number(text: str, where: str) -> float:
@@ -125,6 +130,14 @@ def _number(text: str, where: str) -> float:
     metavar="TASK=SHARE",
     help="Leave out a task's labels in this share of the training videos; may be repeated.",
 )
+@click.option(
+    "--stream",
+    "streams",
+    multiple=True,
+    callback=_widths,
+    metavar="NAME=WIDTH",
+    help="A further stream of each frame, such as low=64; may be repeated.",
+)
 @click.option("--workers", type=click.IntRange(min=1), default=4, help="Threads; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the closing table as JSON.")
 def cache(out: Path, recipe: str, workers: int, as_json: bool, **changes: Any) -> None:
@@ -149,6 +162,7 @@ def cache(out: Path, recipe: str, workers: int, as_json: bool, **changes: Any) -
       affcache simulate cache out/late.zarr --recipe lag50 --seed 1
       affcache simulate cache out/early.zarr --lag -20 --lag-jitter 3 --missing 0.1
       affcache simulate cache out/tasks.zarr --tasks va,expr,au --drop expr=0.5 --drop au=0.5
+      affcache simulate cache out/levels.zarr --stream low=64 --stream mid=64 --stream high=64
       affcache simulate cache /tmp/few.zarr --videos 12 --frames 100 --changes 2 --json
       affcache train --cache out/sim.zarr --head ap
     """

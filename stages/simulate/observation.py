@@ -10,6 +10,7 @@ version of the known map (`circumplex`), applied to W's valence and arousal.
 
 from __future__ import annotations
 
+import zlib
 from typing import NamedTuple
 
 import numpy as np
@@ -29,12 +30,18 @@ class Network(NamedTuple):
     out: np.ndarray
 
 
-def network(backbone: Backbone) -> Network:
-    """The fixed random network of a backbone's seed; unit variance is kept up to the bending."""
-    rng = np.random.default_rng([backbone.seed, backbone.units, backbone.width])
+def network(backbone: Backbone, stream: str | None = None, width: int | None = None) -> Network:
+    """The fixed random network of a backbone's seed; unit variance is kept up to the bending.
+
+    Parameters
+    ----------
+    stream, width : of a further stream, which has a network of its own; None for the features
+    """
+    width = width or backbone.width
+    rng = np.random.default_rng([backbone.seed, backbone.units, width, *_number(stream)])
     into = backbone.gain * rng.standard_normal((INPUTS, backbone.units))
     bias = 0.5 * rng.standard_normal(backbone.units)
-    out = rng.standard_normal((backbone.units, backbone.width)) / np.sqrt(backbone.units)
+    out = rng.standard_normal((backbone.units, width)) / np.sqrt(backbone.units)
     return Network(*(part.astype(np.float32) for part in (into, bias, out)))
 
 
@@ -44,21 +51,23 @@ def features(
     video: int,
     shown: np.ndarray,
     nuisance: np.ndarray,
+    stream: str | None = None,
 ) -> np.ndarray:
-    """A video's features (T, width) float32, from rows that are not padded.
+    """A video's features or another stream (T, width) float32, from rows that are not padded.
 
     Parameters
     ----------
     video : counted from 0; decides the noise and, with the number of subjects, the person
     shown (T, 2), nuisance (T, 3) : as in `process.Drawn`
+    stream : None for the features; a stream shows the same numbers under noise of its own
     """
     backbone = settings.backbone
     person = np.random.default_rng([settings.seed, PERSON, video % settings.people])
     numbers = backbone.identity * person.standard_normal(PERSON_NUMBERS)
     inputs = np.concatenate([shown, nuisance, np.tile(numbers, (len(shown), 1))], axis=1)
     units = np.tanh(inputs.astype(np.float32) @ weights.into + weights.bias)
-    rng = np.random.default_rng([settings.seed, FEATURES, video])
-    noise = rng.standard_normal((len(shown), backbone.width), dtype=np.float32)
+    rng = np.random.default_rng([settings.seed, FEATURES, video, *_number(stream)])
+    noise = rng.standard_normal((len(shown), weights.out.shape[1]), dtype=np.float32)
     noise *= np.float32(backbone.noise)
     noise += units @ weights.out
     return noise
@@ -72,3 +81,8 @@ def classified(process: Process, shown: np.ndarray) -> np.ndarray:
     """
     spread = np.sqrt(1 + process.offset_variance + process.noise_variance)
     return np.asarray(np.clip(process.label_scale / spread * shown, -1, 1))
+
+
+def _number(stream: str | None) -> list[int]:
+    """What a stream's name adds to the seed of its random numbers."""
+    return [] if stream is None else [zlib.crc32(stream.encode())]

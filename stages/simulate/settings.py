@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from affcache.errors import SimulationError
-from affcache.schema import SPLITS
+from affcache.schema import SPLITS, VIDEO_ARRAYS, is_safe_id
 
 TASKS = ("va", "expr", "au", "au_intensity")
 
@@ -91,6 +91,8 @@ class CacheSettings:
         and arousal (`stages.simulate.circumplex`)
     drop : task -> share of the training videos without labels for it, spread so that a video keeps
         at least one task wherever the shares allow it
+    streams : name -> width of further streams, such as {"low": 64}: the same numbers that the
+        features show, through a network and under noise of their own
     process, backbone : the generative model
     """
 
@@ -107,6 +109,7 @@ class CacheSettings:
     folds: int | None = None
     tasks: tuple[str, ...] = ("va",)
     drop: Mapping[str, float] = field(default_factory=dict)
+    streams: Mapping[str, int] = field(default_factory=dict)
     process: Process = field(default_factory=Process)
     backbone: Backbone = field(default_factory=Backbone)
 
@@ -133,6 +136,11 @@ class CacheSettings:
                 raise SimulationError(
                     f"drop {task}={share}: give a task of {', '.join(self.tasks)} and a share from "
                     "0 to 1"
+                )
+        for name, width in self.streams.items():
+            if name in VIDEO_ARRAYS or not is_safe_id(name) or not 1 <= width <= 1 << 16:
+                raise SimulationError(
+                    f"stream {name}={width}: give a name that no other array has, and a width"
                 )
         if self.changes > self.frames // 2:
             raise SimulationError(

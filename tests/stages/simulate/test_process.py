@@ -106,6 +106,9 @@ def test_a_video_is_the_same_in_any_company() -> None:
         ({"tasks": ()}, "name each task once"),
         ({"drop": {"va": 1.5}}, "a share from 0 to 1"),
         ({"drop": {"expr": 0.5}}, "give a task of va"),
+        ({"streams": {"valid": 3}}, "stream valid=3: give a name that no other array has"),
+        ({"streams": {"a/b": 3}}, "stream a/b=3"),
+        ({"streams": {"low": 0}}, "and a width"),
         ({"frames": 10, "changes": 6}, "6 changes in 10 frames"),
     ],
 )

@@ -18,12 +18,12 @@ from stages.simulate.cache import (
     Backbone,
     CacheSettings,
     Process,
-    changes,
     simulate_cache,
     truth,
 )
 from stages.simulate.people import dropped, split_sizes
 from stages.simulate.process import Drawn, draw
+from stages.simulate.publication import changes
 
 SMALL = CacheSettings(
     videos=8,
@@ -34,6 +34,7 @@ SMALL = CacheSettings(
     changes=1,
     folds=2,
     tasks=("va", "expr", "au", "au_intensity"),
+    streams={"low": 8, "mid": 5},
     backbone=Backbone(width=16),
 )
 
@@ -70,7 +71,7 @@ def test_it_is_whole_and_says_that_it_is_simulated(cache: Path) -> None:
 
 
 def test_heads_can_read_every_task_of_every_split(cache: Path) -> None:
-    for task in ("va", "expr", "au"):
+    for task in ("va", "expr", "au", "au_intensity", "va+expr+au"):
         counts = [len(load_split(cache, task, "backbone", s)) for s in ("train", "validation")]
         assert counts == [6, 1]
         for sequence in load_split(cache, task, "backbone", "test"):
@@ -78,6 +79,16 @@ def test_heads_can_read_every_task_of_every_split(cache: Path) -> None:
             assert np.isfinite(sequence.pseudo[sequence.valid]).all()
             assert np.isnan(sequence.pseudo[~sequence.valid]).all()
             assert not sequence.features[~sequence.valid].any()
+
+
+def test_streams_lie_beside_the_features_and_differ_from_them(cache: Path) -> None:
+    for video in Cache(cache).videos():
+        low, mid = video.array("low"), video.array("mid")
+        assert (low.shape, mid.shape) == ((40, 8), (40, 5))
+        assert not np.array_equal(low[:, :5], mid)
+        assert not low[~video.array("valid")].any()
+    (sequence,) = load_split(cache, "va", "backbone", "test", ("features", "low", "mid"))
+    assert [stream.shape[1] for stream in sequence.streams] == [16, 8, 5]
 
 
 def test_labels_of_the_other_tasks_follow_from_valence_and_arousal(cache: Path) -> None:
