@@ -4,6 +4,9 @@ Follows "Whole-network capture" of torch's notes on CUDA graphs: warm up on a si
 with the gradients unset, so that they lie in the graph's own memory, then copy each batch to where
 the graph reads and replay. The optimiser's step stays outside, so warming up changes no weight.
 Draws come from the device's default generator, whose seed a replay reads anew.
+
+Written after torch's documentation and not yet run: the test that holds it against the eager
+gradients, and the benchmark that times it, need an NVIDIA device.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from affcache.errors import RecipeError
 from stages.train.heads import Windows
 
 WARM_UP = 3  # as in torch's notes: libraries set themselves up in the first calls
@@ -65,6 +69,13 @@ class Graphs:
                 self.compute(static, generator)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            terms = self.compute(static, generator)
+        try:
+            with torch.cuda.graph(graph):
+                terms = self.compute(static, generator)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise RecipeError(
+                f"training.execution = 'graph': this head's loss cannot be captured ({reason}); "
+                "choose eager"
+            ) from error
         return Captured(graph, static, [p.grad for p in self.parameters], terms)

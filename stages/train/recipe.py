@@ -93,9 +93,12 @@ class Training:
     ----------
     epochs, iterations : at most so many epochs of so many batches
     patience : epochs without a better validation score after which training ends; 0 is off
-    precision : of the loss's matrix products, "float32" or "bfloat16" (torch's autocast); weights,
-        gradients and what is predicted stay float32
-    execution : of loss and gradient, "eager", "compile" (torch.compile) or "graph" (CUDA graphs)
+    precision : of the loss's matrix products, on every device "float32" unless "bfloat16" is asked
+        for (torch's autocast); weights, gradients and what is predicted stay float32. float16 would
+        need its loss scaled and is not offered.
+    execution : of loss and gradient, "eager", "compile" (torch.compile, slower than eager on a CPU
+        for the Affective Process) or "graph" (CUDA graphs, for a GPU and a head whose loss never
+        waits for it)
     """
 
     epochs: int = number(25, low=1)

@@ -1,11 +1,16 @@
 """Loss and gradient: eager, in lower precision, compiled and as graphs, all of the same batch."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from unittest.mock import MagicMock
+
 import pytest
 import torch
 from torch import Tensor
 
 from affcache.errors import RecipeError
 from stages.train.descent import Descent, Terms, descent
+from stages.train.graphs import Graphs
 from stages.train.heads import Head, Sizes, Windows, head_class
 from stages.train.recipe import load
 
@@ -59,6 +64,72 @@ def test_bfloat16_gives_nearly_the_gradient_and_keeps_weights_as_they_are(
 def test_graphs_need_a_device_that_has_them(head: Head) -> None:
     with pytest.raises(RecipeError, match=r"'graph' needs an NVIDIA device, this is cpu"):
         by(head, CPU, "training.execution=graph")
+
+
+class StandIn:
+    """A CUDA graph on the CPU: what it captured is computed again, into the same tensors."""
+
+    def __init__(self, head: Head) -> None:
+        self.head = head
+        self.call: tuple[Windows, torch.Generator] | None = None
+        self.terms: Terms = {}
+        self.grads: list[Tensor] = []
+
+    def replay(self) -> None:
+        fresh = eagerly(self.head)(*self.call)
+        for name, value in self.terms.items():
+            value.copy_(fresh[name])
+        for kept, parameter in zip(self.grads, self.head.parameters(), strict=True):
+            kept.copy_(parameter.grad)
+
+
+def eagerly(head: Head) -> Descent:
+    return by(head, CPU)
+
+
+def test_the_keeping_of_graphs_on_a_stand_in_for_the_device(
+    head: Head, windows: Windows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One graph a length, with its own batch and gradients; real ones need a GPU, see below."""
+    made: list[StandIn] = []
+
+    def new_graph() -> StandIn:
+        made.append(StandIn(head))
+        return made[-1]
+
+    @contextmanager
+    def capturing(graph: StandIn) -> Iterator[None]:
+        monkeypatch.setattr(watched, "graph", graph)
+        yield
+        graph.grads = [p.grad for p in head.parameters()]
+        monkeypatch.setattr(watched, "graph", None)
+
+    class Watched:
+        graph: StandIn | None = None
+
+        def __call__(self, given: Windows, generator: torch.Generator) -> Terms:
+            terms = eagerly(head)(given, generator)
+            if self.graph is not None:
+                self.graph.call, self.graph.terms = (given, generator), terms
+            return terms
+
+    watched = Watched()
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", new_graph)
+    monkeypatch.setattr(torch.cuda, "graph", capturing)
+    monkeypatch.setattr(torch.cuda, "Stream", MagicMock)
+    monkeypatch.setattr(torch.cuda, "current_stream", MagicMock)
+    monkeypatch.setattr(torch.cuda, "stream", lambda side: nullcontext())
+    graphs, generator = Graphs(watched, list(head.parameters())), torch.default_generator
+    for k, length in enumerate([40, 23, 40, 23, 31, 40]):
+        given = Windows(*(tensor[:, :length] for tensor in windows))
+        given = given._replace(features=given.features * (k + 1))
+        found = []
+        for compute in (eagerly(head), graphs):
+            generator.manual_seed(k)
+            loss = compute(given, generator)["loss"].clone()
+            found.append([loss, *(p.grad.clone() for p in head.parameters())])
+        torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
+    assert len(made) == 3
 
 
 @pytest.fixture
