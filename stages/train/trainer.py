@@ -9,43 +9,29 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from affcache.errors import RecipeError, RunError
-from affcache.mixing import MixedWindows
+from affcache.errors import RunError
 from affcache.progress import Progress, readable_bytes, say
-from affcache.windows import RandomWindows
 from affcache.windows import Sequence as FrameSequence
-from stages.train import checkpoint, inference, optimisers, resident, scoring, starting
-from stages.train.averaging import Average
+from stages.train import inference, optimisers, resident, scoring
 from stages.train.batches import batches, choose_way, stream
 from stages.train.board import board
 from stages.train.checkpoint import Standing
 from stages.train.descent import Descent, Terms, descent
 from stages.train.device import default_generator
-from stages.train.heads import Head, Windows
+from stages.train.heads import Windows
 from stages.train.interrupts import StopRequest
 from stages.train.recipe import Recipe
 from stages.train.run import Run
 from stages.train.schedules import learning_rate
+from stages.train.source import windows_of
+from stages.train.state import State, begin, keep, out_of_patience, save
 
 SPEAK_EVERY = 0.5  # seconds between two looks at the loss, each of which waits for the device
-
-
-@dataclass
-class State:
-    """All that iterations change; what a checkpoint keeps of it is in `stages.train.checkpoint`."""
-
-    head: Head
-    optimiser: torch.optim.Optimizer
-    average: Average
-    standing: Standing = field(default_factory=Standing)
-    sums: Terms = field(default_factory=dict)
-    rows: list[dict[str, Any]] = field(default_factory=list)
 
 
 def train(
@@ -112,65 +98,6 @@ def train(
     return state.standing
 
 
-def begin(run: Run, training: Sequence[FrameSequence], device: torch.device) -> State:
-    """A run's state on the device: as its last checkpoint says, else with the initial weights."""
-    recipe, head = run.recipe, run.new_head()
-    if not run.last.exists():
-        starting.inherit(run, head)
-        head.prepare(training)
-    head.to(device).train()
-    average = Average(head, recipe.optimiser.ema)
-    state = State(head, optimisers.make(head, recipe.optimiser, device), average)
-    if run.last.exists():
-        state.standing, state.sums = checkpoint.resume(run.last, head, state.optimiser, average)
-        done = state.standing.iteration // recipe.training.iterations
-        state.rows = [row for row in run.metrics() if row["epoch"] <= done]
-    return state
-
-
-def windows_of(run: Run, training: Sequence[FrameSequence]) -> RandomWindows:
-    """Where a run's batches come from; says which videos never will."""
-    chosen, seed = run.recipe.windows, int(run.config["seed"])
-    source: RandomWindows
-    if chosen.mix:
-        source = MixedWindows(
-            by_cache(training, len(chosen.mix)),
-            sizes=chosen.mix,
-            length=chosen.longest,
-            seed=seed,
-        )
-    else:
-        source = RandomWindows(
-            training,
-            shortest=chosen.shortest,
-            longest=chosen.longest,
-            batch=chosen.batch,
-            seed=seed,
-        )
-    if source.unused:
-        say(f"never drawn, too short or hardly labelled: {', '.join(source.unused)}")
-    return source
-
-
-def by_cache(sequences: Sequence[FrameSequence], expected: int) -> list[list[FrameSequence]]:
-    """Sequences in one list for each cache that they came from, in the order of caches.
-
-    Raises
-    ------
-    RecipeError
-        If there are more or fewer caches than `windows.mix` has numbers.
-    """
-    found: dict[Path | None, list[FrameSequence]] = {}
-    for s in sequences:
-        found.setdefault(s.origin.cache if s.origin else None, []).append(s)
-    if len(found) != expected:
-        raise RecipeError(
-            f"windows.mix has {expected} numbers, and training videos come from {len(found)} "
-            "cache(s): give as many --cache, or --set windows.mix=[] to draw from all videos alike"
-        )
-    return list(found.values())
-
-
 def step(
     state: State,
     compute: Descent,
@@ -216,31 +143,6 @@ def end_epoch(
             table = scoring.scores(run.sizes, validation, [p.mean for p in predicted])
             row |= {"validation": table, "validation_score": scoring.headline(table)}
         return row | head.report()
-
-
-def keep(run: Run, state: State, row: dict[str, Any]) -> None:
-    """Record an epoch: metrics, then the best weights, then the checkpoint that counts them in."""
-    state.rows, state.sums = [*state.rows, row], {}
-    run.write_metrics(state.rows)
-    now, best = row.get("validation_score"), state.standing.best_score
-    if now is not None and (best is None or now > best):
-        state.standing = replace(state.standing, best_epoch=row["epoch"], best_score=now)
-        with state.average.applied():
-            checkpoint.save(run.best, state.head, state.standing)
-    save(run, state)
-
-
-def save(run: Run, state: State) -> None:
-    """The checkpoint to go on from."""
-    checkpoint.save(
-        run.last, state.head, state.standing, state.optimiser, state.average, state.sums
-    )
-
-
-def out_of_patience(state: State, recipe: Recipe) -> bool:
-    """Whether the best of all epochs is too long ago; nothing is where nothing is validated."""
-    patience, best = recipe.training.patience, state.standing.best_epoch
-    return 0 < patience <= len(state.rows) - best and best > 0
 
 
 def _line(row: dict[str, Any], standing: Standing, recipe: Recipe) -> str:

@@ -45,6 +45,7 @@ from stages.train.device import default_generator
 from stages.train.heads import Sizes, Windows, head_class
 from stages.train.jobs import Job, material, run_job
 from stages.train.recipe import Recipe, load
+from stages.train.state import State
 from tests.bench.bench_windows import FRAMES, RESULTS, WIDTH, environment, write_video
 
 VIDEOS, LENGTH, BATCH = 64, 52, 16
@@ -127,7 +128,7 @@ class Stepping(NamedTuple):
     """A head in training on a device: `trainer.step` with what it needs."""
 
     recipe: Recipe
-    state: trainer.State
+    state: State
     compute: Descent
     device: torch.device
 
@@ -143,7 +144,7 @@ def stepping(device: torch.device, *changes: str) -> Stepping:
     recipe = load("ap", None, changes)
     head = head_class("ap")(SIZES, recipe.model).to(device).train()
     optimiser = optimisers.make(head, recipe.optimiser, device)
-    state = trainer.State(head, optimiser, Average(head, recipe.optimiser.ema))
+    state = State(head, optimiser, Average(head, recipe.optimiser.ema))
     return Stepping(recipe, state, descent(head, recipe.training, device), device)
 
 
