@@ -161,10 +161,11 @@ class RecurrentFilter(Head):
         return series
 
     def inside(self, frames: int) -> Tensor:
-        """Which frames of a window have their delayed moment inside it, (frames, K) bool.
+        """Which frames of a window have their delayed moment inside it, past the warm-up: (L, K).
 
-        In the others the nearest state stands in, which would teach a delay to be short. No more
-        than half of a window is left out, so that a delay that is too long can be unlearnt.
+        In the others the nearest state stands in, or one that has hardly seen anything yet; both
+        would teach a delay to be shorter than it is. At most half of a window is left out for the
+        one and a quarter for the other, so that a delay that is too long can be unlearnt.
         """
         at = torch.arange(frames, device=self.scale.device).unsqueeze(-1)
         if self.settings.alignment == "adaptive":
@@ -172,7 +173,8 @@ class RecurrentFilter(Head):
         else:
             delays = at.new_tensor(self.manual() or [0] * self.sizes.count)
         source = at - delays.clamp(-frames // 2, frames // 2).round()
-        return (source >= 0) & (source < frames)
+        warm = min(round(self.settings.warm_up_seconds * self.sizes.fps), frames // 4)
+        return (source >= warm) & (source < frames)
 
     def kernel(self) -> tuple[Tensor, Tensor]:
         """mu and sigma^2 of every target in float64, frames and frames^2."""

@@ -33,6 +33,8 @@ class KalmanSettings:
         learning rate a step, so 0.001 would take a thousand steps for 100 frames
     derivative_weight : lambda_1 and lambda_2 of eq. 17 (IV.C: 0.25)
     derivative_seconds : step and unit of time of the derivatives, see `objective`
+    warm_up_seconds : how much of a training window's beginning is not learnt from: LSTM and filter
+        know nothing there, which matters in a window and not in the paper's minutes
     concordance : whether CCC is of the whole batch as one series or averaged over its windows
     transition : what F starts as; "acceleration" moves z by z' and z''
     process, noise : what q and r start as; softplus makes variances of them
@@ -49,6 +51,7 @@ class KalmanSettings:
     delay_rate: float = number(20.0, low=0.0)
     derivative_weight: float = number(0.25, low=0.0)
     derivative_seconds: float = number(0.4, low=0.0)
+    warm_up_seconds: float = number(1.0, low=0.0)
     concordance: str = choice("pooled", OVER)
     transition: str = choice("acceleration", TRANSITIONS)
     process: float = number(-2.0)
