@@ -224,3 +224,18 @@ def test_every_row_of_the_papers_tables_has_a_recipe() -> None:
             assert load(recipe=f"lstm-{kind}{more}").model.state == "joint"
     assert load(recipe="lstm-kf-aa").optimiser.learning_rate == 1e-3
     assert load(recipe="lstm-ekf-aa").model.reach == 100
+
+
+def test_frames_before_the_delayed_moment_and_the_warm_up_are_not_learnt_from() -> None:
+    head = make("lstm-kf", alignment="adaptive")
+    with torch.no_grad():
+        head.delay.copy_(torch.tensor([raw_delay(40.0), raw_delay(-30.0)]))
+    inside = head.inside(300)
+    assert inside[:, 0].tolist() == [t >= 40 + 25 for t in range(300)]
+    assert inside[:, 1].tolist() == [t < 300 - 30 for t in range(300)]
+    assert head.inside(40)[:, 0].any()
+    windows = some_windows(300, missing=0)
+    other = windows._replace(labels=windows.labels.clone())
+    other.labels[:, :65, 0], other.labels[:, 270:, 1] = 0.9, -0.9
+    terms = [head.loss(w, torch.Generator()) for w in (windows, other)]
+    assert terms[0]["ccc"] == terms[1]["ccc"]
