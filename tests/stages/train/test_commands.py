@@ -162,7 +162,9 @@ def test_predict_writes_what_was_evaluated_and_nothing_where_there_is_no_face(
     with (tmp_path / "out" / "v015.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [
-        "frame", "time", "valid", "valence", "valence_std", "arousal", "arousal_std",
+        "frame", "time", "valid",
+        "valence", "valence_std", "valence_decoder_std", "valence_latent_std",
+        "arousal", "arousal_std", "arousal_decoder_std", "arousal_latent_std",
     ]  # fmt: skip
     assert [int(row["frame"]) for row in rows] == list(range(len(valid)))
     np.testing.assert_allclose([float(row["time"]) for row in rows], time, atol=1e-6)
