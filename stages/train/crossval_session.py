@@ -13,6 +13,7 @@ from affcache.table import show
 from stages.train.crossval import crossval
 from stages.train.jobs import Job, default_folder
 from stages.train.recipe import load
+from stages.train.tracks import COLUMNS
 
 
 def crossval_command(
@@ -51,14 +52,26 @@ def crossval_command(
 
 
 def _print(document: dict[str, Any], folder: Path) -> None:
-    show(f"{document['head']}: each model on the people that it left out", document["folds"])
+    """A table per track, which fits a terminal: own people, and beside them what was voted on."""
+    own = {row["validation set"]: row for row in document["folds"]}
+    voted = {row["model"]: row for row in document["votes"]}
+    for track, columns in COLUMNS.items():
+        if all(columns[0] in row for row in own.values()):
+            short = {name: name.split()[-1] for name in columns}
+            rows = [
+                {"model": model.removeprefix("vote: ")}
+                | {short[name]: own.get(model, {}).get(name) for name in columns}
+                | {f"voted {short[name]}": voted.get(model, {}).get(name) for name in columns}
+                for model in {**own, **voted}
+            ]
+            show(f"{document['head']}: {track}", rows)
     fewest, most = document["voters"]
-    if document["votes"]:
-        voters = f"{most}" if fewest == most else f"{fewest} to {most}"
-        show(
-            f"on the {document['voted_on']} split, {voters} votes a video: the models that never "
-            "saw any of its people, and the votes",
-            document["votes"],
+    voters = f"{most}" if fewest == most else f"{fewest} to {most}"
+    click.echo("on the left: each model on the people that it left out")
+    if voted:
+        click.echo(
+            f"voted: the {document['voted_on']} split, {voters} votes a video (mean, majority); a "
+            "model stands there by itself if it never saw any of those people"
         )
     else:
         click.echo("no labelled split that is left to vote on")

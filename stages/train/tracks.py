@@ -10,6 +10,12 @@ from collections.abc import Mapping
 
 ORDER = ("au", "expr", "va", "au_intensity")  # the first three as in the paper's tables
 F1_SHARE = {"au": 0.5, "expr": 0.67}
+COLUMNS = {  # of each track, its own score last
+    "action units": ("AU F1", "AU TAcc", "S_AU"),
+    "expressions": ("EXPR F1", "EXPR TAcc", "S_EXPR"),
+    "valence and arousal": ("CCC_V", "CCC_A", "S_VA"),
+    "intensities": ("ICC",),
+}
 
 
 def track_scores(table: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

@@ -68,7 +68,9 @@ def test_every_person_of_training_and_validation_is_left_out_once(
     out = tmp_path / "folds"
     done = run_crossval(affcache, small, out)
     assert done.status == 0, done.err
-    assert "each model on the people that it left out" in done.out
+    assert "on the left: each model on the people that it left out" in done.out
+    assert "voted: the test split, 3 votes a video" in done.out
+    assert max(len(line) for line in done.out.splitlines() if "│" in line) <= 80
     assert "fold-2, 2 of 3:" in done.err
     again = run_crossval(affcache, small, out)
     assert again.out == done.out
