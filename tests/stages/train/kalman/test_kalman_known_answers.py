@@ -88,13 +88,19 @@ def test_intervals_of_80_percent_cover_80_percent(world: World) -> None:
 
 
 def test_alignment_is_worth_a_lot_where_there_is_a_lag(world: World) -> None:
-    """After the same hundred iterations: with more, the LSTM learns to wait by itself.
+    """After the same fifty iterations: with more, the LSTM learns to wait by itself.
 
-    The gap is 0.17 here, and was 0.05 after 300 iterations.
+    Measured with the seeds 0 and 1: 0.167 and 0.189 after 50 iterations; 0.10 after 100 and 0.05
+    after 300 with the seed 0.
     """
     only(world, 50)
-    without = world.evaluation('model.alignment="none"')
-    assert ccc(world.evaluation()) - ccc(without) >= 0.15
+    short = "training.iterations=50"
+    gains = [
+        ccc(world.evaluation(short, seed=seed))
+        - ccc(world.evaluation(short, "model.alignment=none", seed=seed))
+        for seed in (0, 1)
+    ]
+    assert np.mean(gains) >= 0.15
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
