@@ -69,12 +69,16 @@ def expression_of_units(expression: Tensor, units: Tensor, table: Tensor) -> Ten
     return torch.where(fits, chosen, expression)
 
 
-def soft_expression(units: Tensor, table: Tensor) -> Tensor:
+def soft_expression(units: Tensor, table: Tensor, sharpness: float = 1.0) -> Tensor:
     """Soft co-annotation (VI.B.3): how far a frame's units make up each expression, as a softmax.
 
     The score of an expression is the weight of its units that are present over the weight of those
-    that are annotated; Neutral, which asks for none, scores 0. Scores lie in [0, 1], so that no
-    probability is more than e times another.
+    that are annotated. Neutral, of whose score the paper says nothing, asks for no unit: it scores
+    what the best of the others lacks, 1 where no unit is present.
+
+    Scores lie in [0, 1]. In the paper's softmax of them no probability is more than e times
+    another: a perfect smile is happiness with at most 0.31, and learning such labels presses what
+    is sure towards the middle. `sharpness` multiplies the scores, and with 10 a label can be sure.
 
     Returns
     -------
@@ -84,8 +88,10 @@ def soft_expression(units: Tensor, table: Tensor) -> Tensor:
     there = units.nan_to_num(0.0) @ table.mT
     asked = known.to(table.dtype) @ table.mT
     score = there / asked.clamp(min=torch.finfo(table.dtype).tiny)
+    named = (table > 0).any(-1)
+    score = torch.where(named, score, 1 - score.amax(-1, keepdim=True))
     nothing = ~known.any(-1, keepdim=True)
-    return score.softmax(-1).masked_fill(nothing, torch.nan)
+    return (sharpness * score).softmax(-1).masked_fill(nothing, torch.nan)
 
 
 def entailed_units(expressions: Tensor, table: Tensor) -> Tensor:
@@ -103,11 +109,12 @@ def distribution_matching(
     table: Tensor,
     reading: str = "divergence",
 ) -> Tensor:
-    """Eq. 9, summed over units that the table knows, averaged over the frames of mask (B, L).
+    """Eq. 9 over the units that the table knows, averaged over the frames of mask (B, L).
 
     As printed, - sum of p log q lacks the half of each unit that is absent: where the network
     minimises it, every p falls to 0 or every q rises to 1. Its footnote 4 says what is meant, the
-    divergence KL(p || q) over the units, each of which is present or not ("divergence"). q keeps a
+    divergence KL(p || q) over the units, each of which is present or not ("divergence"); it is
+    averaged over them as eq. 7 averages the units' own term, which a sum would outweigh. q keeps a
     distance of 0.01 from 0 and 1, because no table is that sure.
 
     Returns
@@ -119,9 +126,9 @@ def distribution_matching(
     logits = unit_logits.masked_fill(nowhere, 0.0)
     q = FLOOR + (1 - 2 * FLOOR) * entailed_units(expressions, table)
     p = logits.sigmoid()
+    known = (table > 0).any(0)
     if reading == "printed":
-        terms = -p * q.log()
-    else:
-        present, absent = F.logsigmoid(logits), F.logsigmoid(-logits)
-        terms = p * (present - q.log()) + (1 - p) * (absent - (1 - q).log())
-    return average((terms * (table > 0).any(0)).sum(-1), mask)
+        return average((-p * q.log() * known).sum(-1), mask)
+    present, absent = F.logsigmoid(logits), F.logsigmoid(-logits)
+    terms = p * (present - q.log()) + (1 - p) * (absent - (1 - q).log())
+    return average((terms * known).sum(-1) / known.sum().clamp(min=1), mask)

@@ -53,6 +53,7 @@ class FaceBehaviorSettings(MultiTaskSettings):
     au_weight, va_weight : lambda_1 and lambda_2 of eq. 7
     coupling_weight : of the terms that distribution matching and soft co-annotation add
     matching : how eq. 9 is read, see `distribution_matching`
+    sharpness : of soft co-annotation's labels, see `soft_expression`; 1 is the paper's softmax
     """
 
     coupling: str = choice(f"{SOFT}+{MATCHING}", COUPLINGS)
@@ -61,6 +62,7 @@ class FaceBehaviorSettings(MultiTaskSettings):
     va_weight: float = number(1.0, low=0.0)
     coupling_weight: float = number(1.0, low=0.0)
     matching: str = choice("divergence", READINGS)
+    sharpness: float = number(10.0, low=0.0)
 
 
 class FaceBehaviorNet(MultiTask):
@@ -117,7 +119,8 @@ class FaceBehaviorNet(MultiTask):
         """The terms that soft co-annotation and distribution matching add, weighed."""
         terms = {}
         if SOFT in self.couplings:
-            soft = soft_expression(labels["au"], self.table(logits["au"]))
+            table, sharpness = self.table(logits["au"]), self.settings.sharpness
+            soft = soft_expression(labels["au"], table, sharpness)
             terms[SOFT] = soft_cross_entropy(soft, logits["expr"], mask)
         if MATCHING in self.couplings:
             table = self.table(logits["au"])
