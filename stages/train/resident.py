@@ -71,10 +71,10 @@ class Tables:
         counts = [own.size for own in frames]
         rows = torch.from_numpy(np.concatenate(frames, axis=None)).to(self.device)
         pseudo, labels, mask = (
-            table.index_select(0, rows).split(counts)
+            table.index_select(0, rows).split_with_sizes(counts)
             for table in (self.pseudo, self.labels, self.mask)
         )
-        for i, (own, at) in enumerate(zip(picks, rows.split(counts), strict=True)):
+        for i, (own, at) in enumerate(zip(picks, rows.split_with_sizes(counts), strict=True)):
             shape = frames[i].shape
             rest = pseudo[i].view(*shape, -1), labels[i].view(*shape, -1), mask[i].view(shape)
             yield Drawn(own, at, rest)
