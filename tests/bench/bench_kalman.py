@@ -3,7 +3,8 @@
 Batch 8, 7,500 steps (5 minutes at 25 fps), 3 states, float64, forward and backward, one thread. The
 loop is paper 003's five equations frame by frame with autograd through all of them, the oracle of
 the tests. Ways take turns; a ratio is the median over turns of the loop's time to a way's, and the
-gradients of every way are compared with its loop's.
+gradients of every way are compared with its loop's. Times are the process's CPU time: on a machine
+with other work, the clock on the wall punishes whoever takes long.
 
     python tests/bench/bench_kalman.py [--turns 5] [--steps 7500] [--record]
 """
@@ -54,7 +55,7 @@ class Way(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Seconds forward, seconds in all, and the gradients of F, H, Q, R and the observations."""
+    """CPU seconds forward, CPU seconds in all, and the gradients of F, H, Q, R and the observations."""
 
     forward: float
     total: float
@@ -80,12 +81,12 @@ def timed(way: Way, steps: int) -> Outcome:
     """One forward and backward pass on the same data every time."""
     leaves = [matrix.clone().requires_grad_() for matrix in some_model()]
     seen = (0.5 * observations(BATCH, steps, STATES)).requires_grad_()
-    began = time.perf_counter()
+    began = time.process_time()
     means = way.run(LinearModel(*leaves), seen)
-    forward = time.perf_counter() - began
+    forward = time.process_time() - began
     loss = means.square().sum()
     f, h, q, r, o = torch.autograd.grad(loss, (*leaves, seen))
-    total = time.perf_counter() - began
+    total = time.process_time() - began
     return Outcome(forward, total, [f, h, q.diagonal(), r.diagonal(), o])
 
 
