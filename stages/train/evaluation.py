@@ -70,6 +70,9 @@ def evaluate(
     head, standing = run.trained_head(device)
     contexts.choose(head, recipe.head, context)
     say(f"evaluating {run.folder} on {len(sequences)} {split} videos, {described(device)}")
+    others = [c["path"] for c in run.config.get("also", []) if c["path"] != str(cache.path)]
+    if others:
+        say(f"it also learnt from {', '.join(others)}: evaluate there with --cache")
     predicted = inference.predict(head, sequences, recipe.windows.test_length, device)
     predictors = contenders(recipe.head, sequences, [p.mean for p in predicted])
     steps = chains.stored(run.folder)
