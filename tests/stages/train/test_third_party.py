@@ -12,6 +12,7 @@ from affcache.errors import RecipeError
 from stages.train.heads import HEADS, head_class, head_names
 from stages.train.recipe import load
 from tests.stages.train.conftest import Outcome
+from tests.stages.train.simulated import simulate
 
 MODULE = '''"""Leaky: a linear layer, then a leaky integrator over the frames that have a face."""
 
@@ -79,8 +80,9 @@ def test_it_takes_about_forty_lines() -> None:
 
 
 def test_it_trains_evaluates_and_predicts(
-    installed: Path, cache: Path, tmp_path: Path, affcache: Command
+    installed: Path, tmp_path: Path, affcache: Command
 ) -> None:
+    cache = simulate(tmp_path / "small.zarr", people=(4, 1, 1), frames=90, width=16)
     assert "leaky" in head_names()
     assert "leaky" not in HEADS
     run = tmp_path / "run"
@@ -98,10 +100,10 @@ def test_it_trains_evaluates_and_predicts(
     done = affcache("predict", run, cache, "--out", tmp_path / "said", "--json")
     assert done.status == 0, done.err
     rows = json.loads(done.out)
-    assert len(rows) == 16
+    assert len(rows) == 6
     with Path(rows[0]["csv"]).open(encoding="utf-8") as file:
         frames = list(csv.DictReader(file))
-    assert len(frames) == 150
+    assert len(frames) == 90
     assert all((row["valence"] != "") == (row["valid"] == "1") for row in frames)
 
 
