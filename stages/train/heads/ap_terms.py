@@ -20,7 +20,8 @@ likelihood alone (its Table 1: .662 and .660).
 
 So no reading repairs the printed sum, and what costs concordance in the others is their weight:
 beside an averaged likelihood lambda = 1 outweighs the data. Eq. 1 has the log-likelihood of all
-targets, which is a sum over frames; beside that, "mean" does what the paper says.
+targets, which is a sum over frames; beside that, "mean" does what the paper says: over three seeds
+the raw CCC went from .744, .710, .712 without it to .748, .719, .714.
 
 Convention: rows are (B, L, K) per frame and target; `known` (B, L, K) says which have a label, and
 the others have no influence on anything.
