@@ -131,9 +131,7 @@ def _print_evaluation(document: dict[str, Any]) -> None:
     )
     if document["calibration"]:
         show("stated uncertainty, raw: coverage of 50, 80, 95 % intervals", _calibration(document))
-        click.echo(
-            "nll: nats; crps: in the unit of the labels; std: the mean deviation that is stated.\n"
-        )
+        click.echo("nll in nats; crps in the unit of the labels; std: the mean that is stated.\n")
     show(f"frames of {document['split']}", document["coverage"])
     if document["report"]:
         show("what the head has learnt", [document["report"]])
