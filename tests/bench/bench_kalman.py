@@ -55,7 +55,7 @@ class Way(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """CPU seconds forward, CPU seconds in all, and the gradients of F, H, Q, R and the observations."""
+    """CPU seconds forward and in all, and the gradients of F, H, Q, R and the observations."""
 
     forward: float
     total: float
