@@ -70,7 +70,8 @@ def evaluate(
     head, standing = run.trained_head(device)
     contexts.choose(head, recipe.head, context)
     say(f"evaluating {run.folder} on {len(sequences)} {split} videos, {described(device)}")
-    others = [c["path"] for c in run.config.get("also", []) if c["path"] != str(cache.path)]
+    here = str(cache.path.resolve())
+    others = [c["path"] for c in run.config.get("also", []) if c["path"] != here]
     if others:
         say(f"it also learnt from {', '.join(others)}: evaluate there with --cache")
     predicted = inference.predict(head, sequences, recipe.windows.test_length, device)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import affcache
-from affcache.errors import CacheError
+from affcache.errors import CacheError, RecipeError
 from affcache.progress import say
 from affcache.store import Cache
 from affcache.windows import Sequence as FrameSequence
@@ -106,7 +106,14 @@ def joined(job: Job, fold: Fold | None, first: Material) -> Material:
     ------
     CacheError
         If a cache was extracted in another way than the first, or names its columns otherwise.
+    RecipeError
+        If people of several caches should be dealt to folds.
     """
+    if job.also and fold is not None and fold.name != ORIGINAL:
+        raise RecipeError(
+            "folds are of one cache's people: leave out --folds, or make one cache of them "
+            "(`affcache merge`)"
+        )
     found = first
     for path in job.also:
         data.same_fingerprint(described_cache(Cache(job.cache)), Cache(path))

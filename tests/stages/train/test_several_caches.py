@@ -96,6 +96,14 @@ def test_caches_must_have_been_extracted_alike(
     assert "backbone: absent in the run, another here" in done.err
 
 
+def test_people_of_several_caches_are_not_dealt_to_folds(
+    caches: list[Path], tmp_path: Path, affcache: Callable[..., Outcome]
+) -> None:
+    done = affcache(*order(*caches), "--folds", "2", "--out", tmp_path / "runs")
+    assert done.status == 2
+    assert "folds are of one cache's people: leave out --folds" in done.err
+
+
 def test_a_mixture_needs_windows_of_one_length(
     caches: list[Path], affcache: Callable[..., Outcome]
 ) -> None:
