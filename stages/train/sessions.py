@@ -135,6 +135,8 @@ def _print_evaluation(document: dict[str, Any]) -> None:
     show(f"frames of {document['split']}", document["coverage"])
     if document["report"]:
         show("what the head has learnt", [document["report"]])
+    if document["lags"]:
+        show("by how much the output trails its labels", document["lags"])
     if document["paired"]:
         score = ", ".join(METRICS[task][0].upper() for task in document["targets"])
         show(f"difference in mean {score} over people, matched, 95 % interval", document["paired"])
