@@ -134,7 +134,8 @@ def _print_evaluation(document: dict[str, Any]) -> None:
         click.echo("nll in nats; crps in the unit of the labels; std: the mean that is stated.\n")
     show(f"frames of {document['split']}", document["coverage"])
     if document["report"]:
-        show("what the head has learnt", [document["report"]])
+        learnt = [{"what": name, "value": value} for name, value in document["report"].items()]
+        show("what the head has learnt", learnt)
     if document["lags"]:
         show("by how much the output trails its labels", document["lags"])
     if document["paired"]:
