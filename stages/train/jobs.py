@@ -27,6 +27,7 @@ from stages.train.heads import head_class
 from stages.train.recipe import Recipe
 from stages.train.run import Run, held, start_or_resume
 from stages.train.scoring import headline_name
+from stages.train.source import by_cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +155,8 @@ def together(
 
 def run_job(job: Job, learn: Material, folder: Path) -> Run:
     """Train, or go on with, the run in a folder."""
+    if job.recipe.windows.mix:
+        by_cache(learn.training, len(job.recipe.windows.mix))  # refused before a folder is made
     cache, device = Cache(job.cache), choose(job.device)
     name, _ = what_it_sees(job)
     config = configuration(job.recipe, job.seed, cache, name, learn, job.fill)

@@ -73,6 +73,7 @@ def test_a_mixture_for_more_caches_than_there_are_says_what_to_do(
     assert done.status == 2
     assert "windows.mix has 3 numbers" in done.err
     assert "come from 2 cache(s): give as many --cache" in done.err
+    assert not (tmp_path / "run").exists()
 
 
 def test_without_a_mixture_all_videos_are_drawn_alike(
