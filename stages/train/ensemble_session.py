@@ -55,10 +55,13 @@ def ensemble_command(
     sizes = same_targets(runs)
     cache = Cache(cache_path or runs[0].config["cache"]["path"])
     device = choose(device_name)
+    names = [run.folder.name for run in runs]
+    unique = len({*names}) == len(names)
     with Progress("predicting", len(runs), "runs") as progress:
         members = []
         for run in runs:
-            members.append(member(run, cache, split, device, needs_scores=rule == "ccc"))
+            name = run.folder.name if unique else str(run.folder)
+            members.append(member(name, run, cache, split, device, needs_scores=rule == "ccc"))
             progress.advance(note=run.folder.name)
     weights = weights_of(sizes, [m.validated for m in members])
     first = members[0]
@@ -114,7 +117,12 @@ def same_targets(runs: Sequence[Run]) -> Sizes:
 
 
 def member(
-    run: Run, cache: Cache, split: str | None, device: torch.device, needs_scores: bool
+    name: str,
+    run: Run,
+    cache: Cache,
+    split: str | None,
+    device: torch.device,
+    needs_scores: bool,
 ) -> Member:
     """A run's predictions on the split, and its scores on the validation split if they are needed.
 
@@ -135,7 +143,7 @@ def member(
     if needs_scores:
         _, validation = labelled_split(run, cache, "validation")
         validated = scores(run.sizes, validation, said(validation))
-    return Member(run.folder.name, found, sequences, said(sequences), validated)
+    return Member(name, found, sequences, said(sequences), validated)
 
 
 def row(
@@ -155,14 +163,11 @@ def row(
 def weight_rows(
     sizes: Sizes, members: Sequence[Member], weights: np.ndarray
 ) -> list[dict[str, Any]]:
-    """A line per run: its weight for every column, expressions once."""
-    names = [
-        (f"{task} {name}" if task != "va" else name, column)
-        for task, own in sizes.targets.items()
-        for name, column in zip(own, range(*sizes.columns(task).indices(sizes.count)), strict=True)
-        if task != "expr" or name == own[0]
-    ]
-    return [
-        {"": m.name, **{name.replace("expr Neutral", "expr"): float(w[k]) for name, k in names}}
-        for m, w in zip(members, weights, strict=True)
-    ]
+    """A line per target, expressions once: the weight of each run."""
+    rows = []
+    for task, names in sizes.targets.items():
+        first = sizes.columns(task).start
+        for k, name in enumerate(["expressions"] if task == "expr" else names):
+            own = zip(members, weights[:, first + k], strict=True)
+            rows.append({"": name, **{m.name: float(weight) for m, weight in own}})
+    return rows
