@@ -45,24 +45,33 @@ COMMANDS: dict[str, Entry] = {
     "import": Entry(
         "affcache.commands.exchange:import_", "A cache from HDF5, or others' features."
     ),
-    "train": Entry("stages.train.command:train", "Stage two: train a temporal head from a cache."),
+    "train": Entry(
+        "stages.train.commands.runs:train", "Stage two: train a temporal head from a cache."
+    ),
     "pseudo-label": Entry(
-        "stages.train.pseudo_command:pseudo_label", "Label frames by a run or rules where sure."
+        "stages.train.commands.pseudo_label:pseudo_label",
+        "Label frames by a run or rules where sure.",
     ),
     "crossval": Entry(
-        "stages.train.crossval_command:crossval", "Train folds by person and let them vote."
+        "stages.train.commands.crossval:crossval", "Train folds by person and let them vote."
     ),
-    "evaluate": Entry("stages.train.command:evaluate", "Score a trained run beside pseudo-labels."),
-    "ensemble": Entry("stages.train.ensemble_command:ensemble", "Let several runs speak as one."),
+    "evaluate": Entry(
+        "stages.train.commands.runs:evaluate", "Score a trained run beside pseudo-labels."
+    ),
+    "ensemble": Entry("stages.train.commands.ensemble:ensemble", "Let several runs speak as one."),
     "postprocess": Entry(
-        "stages.train.postprocess_command:postprocess", "Filter, centre, scale, shift predictions."
+        "stages.train.commands.postprocess:postprocess", "Filter, centre, scale, shift predictions."
     ),
     "compound": Entry(
-        "stages.train.compound_command:compound", "Recognise mixed expressions without examples."
+        "stages.train.commands.compound:compound", "Recognise mixed expressions without examples."
     ),
-    "sweep": Entry("stages.train.sweep_command:sweep", "Score every amount and choice of context."),
-    "predict": Entry("stages.train.command:predict", "Predict per frame on a video or a cache."),
-    "bench": Entry("stages.train.bench_command:bench", "Measure what the heads cost."),
+    "sweep": Entry(
+        "stages.train.commands.sweep:sweep", "Score every amount and choice of context."
+    ),
+    "predict": Entry(
+        "stages.train.commands.runs:predict", "Predict per frame on a video or a cache."
+    ),
+    "bench": Entry("stages.train.commands.bench:bench", "Measure what the heads cost."),
 }
 
 

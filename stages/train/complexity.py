@@ -19,10 +19,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from affcache.targets import FIXED, tasks_in
+from stages.train.ap.settings import ApSettings
+from stages.train.ap.terms import masked_mean
 from stages.train.heads import Head, Sizes, Windows, head_class, head_names
 from stages.train.heads.ap import AffectiveProcess
-from stages.train.heads.ap_settings import ApSettings
-from stages.train.heads.ap_terms import masked_mean
 from stages.train.recipe import Recipe, load
 
 UNITS = tuple(f"AU{unit}" for unit in (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26))  # of DISFA

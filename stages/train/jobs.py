@@ -20,14 +20,15 @@ from affcache.progress import say
 from affcache.store import Cache
 from affcache.windows import Sequence as FrameSequence
 from affcache.windows import load_split
-from stages.train import data, filling, starting, trainer
+from stages.train import data, filling
 from stages.train.device import choose, described
-from stages.train.folds import ORIGINAL, Fold
+from stages.train.experiments.folds import ORIGINAL, Fold
 from stages.train.heads import head_class
 from stages.train.recipe import Recipe
 from stages.train.run import Run, held, start_or_resume
 from stages.train.scoring import headline_name
-from stages.train.source import by_cache
+from stages.train.training import starting, trainer
+from stages.train.training.source import by_cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +43,9 @@ class Job:
     seed : of weights, batches and everything random
     pseudo : whose pseudo-labels the head sees; None is what `data.pseudo_name` finds
     fill : sets of pseudo-labels for frames without annotations (`stages.train.filling`)
-    start : run whose weights are the initial ones (`stages.train.starting`); None is the seed's
-    device, workers, data : change the speed (`stages.train.batches.batches`)
+    start : run whose weights are the initial ones (`stages.train.training.starting`); None is the
+        seed's
+    device, workers, data : change the speed (`stages.train.training.batches.batches`)
     """
 
     cache: Path

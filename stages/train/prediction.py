@@ -26,7 +26,7 @@ from affcache.targets import CONTINUOUS
 from affcache.windows import Sequence
 from stages.train import contexts, data, inference
 from stages.train.device import described
-from stages.train.drawing import draw
+from stages.train.figures.drawing import draw
 from stages.train.heads import Sizes
 from stages.train.inference import Predicted
 from stages.train.run import Run

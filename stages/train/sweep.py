@@ -20,14 +20,14 @@ from affcache.progress import Progress, say
 from affcache.store import Cache
 from affcache.windows import Sequence as FrameSequence
 from stages.train import data, inference
+from stages.train.ap.context import RULES
 from stages.train.contexts import choosing
 from stages.train.device import described
 from stages.train.evaluation import contenders, labelled_split
+from stages.train.figures.sweep import draw_sweep
 from stages.train.heads.ap import AffectiveProcess
-from stages.train.heads.ap_context import RULES
 from stages.train.run import Run
 from stages.train.scoring import headline, headline_name, scores
-from stages.train.sweep_figure import draw_sweep
 
 FEW = (1, 2, 3, 5, 7)  # and from ten on every fifth
 

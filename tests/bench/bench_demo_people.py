@@ -29,7 +29,7 @@ from affcache.store import Cache, unseal, write_group
 from affcache.table import show
 from stages.train import data, evaluation, inference
 from stages.train.run import open_run
-from stages.train.sessions import train_command
+from stages.train.sessions.runs import train_command
 
 
 def folds_of(people: list[str], count: int) -> list[dict[str, str]]:

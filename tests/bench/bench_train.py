@@ -37,15 +37,15 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from affcache.publish import create
 from affcache.store import write_labels
 from affcache.windows import RandomWindows, load_split
-from stages.train import optimisers, trainer
-from stages.train.averaging import Average
-from stages.train.batches import AT_ONCE, batches, stream
-from stages.train.descent import Descent, descent
 from stages.train.device import default_generator
 from stages.train.heads import Sizes, Windows, head_class
 from stages.train.jobs import Job, material, run_job
 from stages.train.recipe import Recipe, load
-from stages.train.state import State
+from stages.train.training import optimisers, trainer
+from stages.train.training.averaging import Average
+from stages.train.training.batches import AT_ONCE, batches, stream
+from stages.train.training.descent import Descent, descent
+from stages.train.training.state import State
 from tests.bench.bench_windows import FRAMES, RESULTS, WIDTH, environment, write_video
 
 VIDEOS, LENGTH, BATCH = 64, 52, 16

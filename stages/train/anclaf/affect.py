@@ -24,7 +24,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stages.train.losses import FLOOR, average, counted
+from stages.train.losses.regression import FLOOR, average, counted
 
 CLASSES = 10
 RULES = ("inverse", "printed", "none")

@@ -20,12 +20,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stages.train.ap.attention import ContextAttention
+from stages.train.ap.context import by_rule, parse, random_context, show_truth
+from stages.train.ap.settings import ApSettings
+from stages.train.ap.terms import masked_mean, over_frames, regulariser
 from stages.train.gaussians import Gaussian, divergence, negative_log_likelihood, sample
 from stages.train.heads import Head, Prediction, Sizes, Windows
-from stages.train.heads.ap_attention import ContextAttention
-from stages.train.heads.ap_context import by_rule, parse, random_context, show_truth
-from stages.train.heads.ap_settings import ApSettings
-from stages.train.heads.ap_terms import masked_mean, over_frames, regulariser
 
 
 class Layers(nn.Module):

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from stages.train.heads import Head, Prediction, Sizes, Windows
 from stages.train.heads.multitask import FeaturesGru, Gru, RecurrentSettings, shown
+from stages.train.losses.tasks import added, losses, said
 from stages.train.settings import choice
-from stages.train.tasks import added, losses, said
 
 STAGES = ("apart", "together")
 

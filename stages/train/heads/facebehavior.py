@@ -4,7 +4,7 @@ Paper 002, section VI.B. The network is MT-VGG's (`stages.train.heads.multitask`
 caches (`[windows] mix`), so that every one has labels of every task, and expressions and units
 teach each other through a table of how they go together (Table V, `stages.train.relatedness`). The
 objective is equation 7, cross entropy + lambda_1 (masked binary cross entropy) +
-lambda_2 (1 - mean CCC), and the chosen couplings (`stages.train.couplings`).
+lambda_2 (1 - mean CCC), and the chosen couplings (`stages.train.losses.couplings`).
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ import torch
 from torch import Tensor
 
 from affcache.errors import RecipeError
-from stages.train.couplings import (
+from stages.train.heads import Sizes, Windows
+from stages.train.heads.multitask import MultiTask, MultiTaskSettings, shown
+from stages.train.losses.classes import soft_cross_entropy
+from stages.train.losses.couplings import (
     READINGS,
     distribution_matching,
     expression_of_units,
     soft_expression,
     units_of_expression,
 )
-from stages.train.heads import Sizes, Windows
-from stages.train.heads.multitask import MultiTask, MultiTaskSettings, shown
-from stages.train.losses import ccc_loss
-from stages.train.multitask import soft_cross_entropy
+from stages.train.losses.regression import ccc_loss
+from stages.train.losses.tasks import added, unit_cross_entropy
 from stages.train.relatedness import load
 from stages.train.settings import choice, number, text
-from stages.train.tasks import added, unit_cross_entropy
 
 CO_ANNOTATION, SOFT, MATCHING = "co-annotation", "soft-co-annotation", "distr-matching"
 COUPLINGS = (

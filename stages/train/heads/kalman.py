@@ -48,7 +48,7 @@ from stages.train.kalman.manual import best_delays
 from stages.train.kalman.model import Belief, LinearModel, advance, correct
 from stages.train.kalman.objective import derivative_error, derivatives
 from stages.train.kalman.settings import SEARCH, KalmanSettings, names
-from stages.train.losses import ccc_loss, counted, gaussian_nll
+from stages.train.losses.regression import ccc_loss, counted, gaussian_nll
 
 SCALE_RATE = 10.0  # one number that nothing else waits for; at 0.001 it moves by 1 % a step
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from stages.train.heads import Head, Prediction, Sizes, Windows
 from stages.train.kalman.alignment import smoothed
 from stages.train.kalman.layer import Observer
-from stages.train.losses import OVER, ccc_loss
+from stages.train.losses.regression import OVER, ccc_loss
 from stages.train.settings import choice, number
 
 

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from stages.train.heads import Head, Prediction, Sizes, Windows
+from stages.train.losses.tasks import added, losses, said
 from stages.train.settings import number
-from stages.train.tasks import added, losses, said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from stages.train.heads import Head, Prediction, Windows
-from stages.train.losses import OVER, ccc_loss, mse
+from stages.train.losses.regression import OVER, ccc_loss, mse
 from stages.train.settings import choice, number
 
 

@@ -21,10 +21,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from stages.train.compact import over_counted
 from stages.train.heads import Head, Prediction, Sizes, Windows
-from stages.train.losses import ccc_loss
-from stages.train.multitask import OTHERS, binary_cross_entropy, circle, soft_cross_entropy
+from stages.train.heads.compact import over_counted
+from stages.train.losses.classes import OTHERS, binary_cross_entropy, circle, soft_cross_entropy
+from stages.train.losses.regression import ccc_loss
 from stages.train.settings import choice, number
 
 ORDER = ("au", "expr", "va")
@@ -49,7 +49,7 @@ class StreamingSettings:
     width : features of the other stages and of each translation (3.3: 64)
     hidden : of the predictors
     kept : lambda of eq. 4, the annotated expression's weight; 1 is plain cross entropy
-    others : how eq. 4 weighs the other expressions, see `stages.train.multitask.smoothed`
+    others : how eq. 4 weighs the other expressions, see `stages.train.losses.classes.smoothed`
     """
 
     translations: str = choice("both", tuple(TRANSLATIONS))

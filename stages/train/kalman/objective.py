@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from stages.train.losses import average
+from stages.train.losses.regression import average
 
 EPSILON = 1e-12  # under the root, whose gradient is infinite at 0; labels vary by more than 1e-6
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from affcache.errors import RecipeError
 from stages.train.heads import Sizes
 from stages.train.kalman.layer import TRANSITIONS
-from stages.train.losses import OVER
+from stages.train.losses.regression import OVER
 from stages.train.settings import choice, number, text
 
 STATES = ("single", "joint")

@@ -16,7 +16,7 @@ from stages.train.heads.bigru import BidirectionalGru, BigruSettings, over_count
 from stages.train.heads.convgru import ConvGru, ConvgruSettings, ConvLayer
 from stages.train.heads.mlp import FrameNetwork, MlpSettings
 from stages.train.heads.regression import Regression
-from stages.train.losses import ccc_loss, mse
+from stages.train.losses.regression import ccc_loss, mse
 from stages.train.recipe import load
 
 SIZES = Sizes({"features": 12}, {"va": ("valence", "arousal")}, 25.0)

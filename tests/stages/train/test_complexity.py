@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from affcache.cli import main
+from stages.train.ap.settings import ApSettings
 from stages.train.complexity import (
     a_window,
     ap_as_printed,
@@ -16,7 +17,6 @@ from stages.train.complexity import (
     sizes_for,
 )
 from stages.train.heads import head_class, head_names
-from stages.train.heads.ap_settings import ApSettings
 from stages.train.recipe import load
 
 

@@ -18,8 +18,8 @@ from affcache.store import Cache, write_labels
 from affcache.targets import FIXED
 from stages.simulate.cache import simulate_cache
 from stages.simulate.settings import Backbone, CacheSettings, Process
-from stages.train.crossval import predictions
 from stages.train.data import for_run
+from stages.train.experiments.crossval import predictions
 from stages.train.jobs import Job, material, run_job
 from stages.train.recipe import load
 from stages.train.relatedness import load as relatedness

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from affcache.targets import FIXED
-from stages.train.fusion import fuse, weights_of
+from stages.train.experiments.fusion import fuse, weights_of
 from stages.train.heads import Sizes
 from tests.stages.train.conftest import Outcome, quick
 

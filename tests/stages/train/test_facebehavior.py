@@ -102,7 +102,7 @@ def test_it_predicts_where_the_relatedness_file_is_gone(tmp_path: Path) -> None:
     own.unlink()
     fresh = head("distr-matching", relatedness=str(own))
     assert fresh.predict(windows("va")).mean.isfinite().all()
-    with pytest.raises(RecipeError, match="own.toml"):
+    with pytest.raises(RecipeError, match=r"own\.toml"):
         fresh.loss(windows("va"), torch.Generator())
 
 

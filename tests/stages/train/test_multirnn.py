@@ -12,7 +12,7 @@ from stages.train.heads.audiovisual import AudioVisual, AudioVisualSettings
 from stages.train.heads.multirnn import MultiRnn, MultiRnnSettings
 from stages.train.heads.multitask import MultiTask, MultiTaskSettings, RecurrentSettings
 from stages.train.recipe import load
-from stages.train.starting import fit
+from stages.train.training.starting import fit
 
 VA = {"va": FIXED["va"]}
 LEVELS = {"low": 5, "mid": 4, "high": 3, "landmarks": 10}

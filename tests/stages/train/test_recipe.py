@@ -80,7 +80,7 @@ def test_a_recipe_file_extends_ours_or_its_neighbour(tmp_path: Path) -> None:
         ("windows.shortest=90", "windows.shortest = 90 is above windows.longest = 70"),
         ("model=3", "model = 3, expected a table"),
         ("model.loss.kind=3", "loss is a value, not a table of values"),
-        ("task=pose", "--set task=pose: task = 'pose', expected of the head 'ap': va + au_intensity"),
+        ("task=pose", "task = 'pose', expected of the head 'ap': va + au_intensity"),
         ("epochs", "--set epochs: expected key=value"),
     ],
 )  # fmt: skip

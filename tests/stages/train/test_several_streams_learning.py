@@ -16,8 +16,8 @@ from affcache.schema import ArraySpec
 from affcache.store import Cache, seal, write_labels
 from stages.simulate.cache import simulate_cache
 from stages.simulate.settings import Backbone, CacheSettings
-from stages.train.crossval import predictions
 from stages.train.data import for_run
+from stages.train.experiments.crossval import predictions
 from stages.train.jobs import Job, material, run_job
 from stages.train.recipe import load
 from stages.train.scoring import headline, scores

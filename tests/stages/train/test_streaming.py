@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from affcache.schema import ACTION_UNITS, DIMENSIONS, EXPRESSIONS
-from stages.train.compact import over_counted
 from stages.train.heads import Sizes, Windows
+from stages.train.heads.compact import over_counted
 from stages.train.heads.streaming import Streaming, StreamingSettings
 
 TARGETS = {"va": DIMENSIONS, "expr": EXPRESSIONS, "au": tuple(map(str, ACTION_UNITS))}

@@ -154,7 +154,7 @@ def test_heads_without_a_context_are_told_so(
     from stages.train.contexts import choosing
     from stages.train.heads import head_class
     from stages.train.recipe import load
-    from tests.stages.train.ap_windows import sizes
+    from tests.stages.train.ap.ap_windows import sizes
 
     other = head_class("lstm-kf")(sizes(12), load("lstm-kf").model)
     with pytest.raises(RunError, match="chooses no context frames; Affective Processes"):

@@ -19,9 +19,9 @@ MODULE = '''"""Leaky: a linear layer, then a leaky integrator over the frames th
 from dataclasses import dataclass
 
 import torch
-from stages.train.compact import over_counted
+from stages.train.heads.compact import over_counted
 from stages.train.heads import Head, Prediction
-from stages.train.losses import ccc_loss
+from stages.train.losses.regression import ccc_loss
 from stages.train.settings import number
 
 

@@ -1,0 +1,1 @@
+"""Declarations of stage two's commands; the work is imported on use."""

@@ -1,0 +1,1 @@
+"""Several runs as one: seeds, folds by person, curricula, votes and fusion."""

@@ -1,0 +1,1 @@
+"""What heads minimise: pure functions of labels, predictions and masks."""
