@@ -30,7 +30,7 @@ from stages.train.training.resident import Resident, Tables, size
 from tests.stages.train.conftest import Outcome, quick
 from tests.stages.train.simulated import simulate
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 CPU = torch.device("cpu")
 Command = Callable[..., Outcome]
 
