@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from affcache.errors import RecipeError
+from stages.train.heads import Windows
 
 CPU_THREADS = 1  # at these sizes a second thread costs more at its barriers than it computes
 
@@ -48,3 +49,9 @@ def default_generator(device: torch.device) -> torch.Generator:
     if device.type == "mps":
         return torch.Generator("mps")
     return torch.default_generator
+
+
+def on(device: torch.device, windows: Windows) -> Windows:
+    """Windows moved to a device in their small types, then widened to float32 there."""
+    moved = [tensor.to(device, non_blocking=True) for tensor in windows]
+    return Windows(*(t.float() if t.is_floating_point() else t for t in moved))

@@ -1,14 +1,14 @@
 """Labels for frames that nobody annotated: pseudo-labels fill the holes and never replace a label.
 
 Paper 004, section 3.4. Only training is filled; what is validated and scored on is what people
-said. A frame that somebody annotated keeps that even where its split hides it from training: it
-stays empty then, because a held-out frame is not to be learnt from in any way.
+said. What a split holds out is not to be learnt from in any way: a task whose split hides a video
+from training stays empty there, and so does every unannotated video of a person who is held out.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,16 +47,30 @@ def unannotated(
     targets: Mapping[str, tuple[str, ...]],
     pseudo: str | None,
     streams: tuple[str, ...],
+    learnt: Collection[str],
 ) -> list[FrameSequence]:
     """Videos that are in no split of any of the tasks: with pseudo-labels they can be learnt from.
 
-    Videos of the validation and test splits are never among them, annotated or not.
+    Never among them are videos of the validation and test splits, annotated or not, nor others of
+    the people in them.
+
+    Parameters
+    ----------
+    learnt : ids of the videos that are learnt from as annotated; the people of all other videos
+        that are in a split are held out
     """
     origin = Origin(cache.path, targets, pseudo, None, streams)
+    placed = {
+        v.id: [split_of(v, task) for task in targets] != [None] * len(targets)
+        for v in cache.videos()
+    }
+    held_out = {person_of(v) for v in cache.videos() if placed[v.id] and v.id not in learnt}
     return [
         read_sequence(origin, video.id)
         for video in cache.videos()
-        if all(split_of(video, task) is None and video.label(task) is None for task in targets)
+        if not placed[video.id]
+        and person_of(video) not in held_out
+        and all(video.label(task) is None for task in targets)
     ]
 
 

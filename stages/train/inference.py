@@ -15,8 +15,8 @@ import torch
 
 from affcache.windows import Sequence as FrameSequence
 from affcache.windows import Span, consecutive, side_by_side
+from stages.train.device import on
 from stages.train.heads import Head, Windows
-from stages.train.training.batches import on
 
 FRAMES_AT_ONCE = 64 * 70
 

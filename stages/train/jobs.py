@@ -22,7 +22,7 @@ from affcache.windows import Sequence as FrameSequence
 from affcache.windows import load_split
 from stages.train import data, filling
 from stages.train.device import choose, described
-from stages.train.experiments.folds import ORIGINAL, Fold
+from stages.train.folds import ORIGINAL, Fold
 from stages.train.heads import head_class
 from stages.train.recipe import Recipe
 from stages.train.run import Run, held, start_or_resume

@@ -19,10 +19,10 @@ import torch
 
 from affcache.arrays import read_json, write_json
 from affcache.errors import CacheError, RunError
+from stages.train import checkpoint
 from stages.train.heads import Head, Sizes, head_class
 from stages.train.recipe import Recipe, from_tables
-from stages.train.training import checkpoint
-from stages.train.training.batches import stream
+from stages.train.seeds import stream
 
 CONFIG = "config.json"
 DECISIVE = ("recipe", "seed", "pseudo", "sizes", "data")  # what a resumed run must share

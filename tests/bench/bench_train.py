@@ -41,9 +41,10 @@ from stages.train.device import default_generator
 from stages.train.heads import Sizes, Windows, head_class
 from stages.train.jobs import Job, material, run_job
 from stages.train.recipe import Recipe, load
+from stages.train.seeds import stream
 from stages.train.training import optimisers, trainer
 from stages.train.training.averaging import Average
-from stages.train.training.batches import AT_ONCE, batches, stream
+from stages.train.training.batches import AT_ONCE, batches
 from stages.train.training.descent import Descent, descent
 from stages.train.training.state import State
 from tests.bench.bench_windows import FRAMES, RESULTS, WIDTH, environment, write_video

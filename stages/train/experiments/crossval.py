@@ -25,10 +25,10 @@ from affcache.store import Cache
 from affcache.windows import Sequence as FrameSequence
 from stages.train import data, inference
 from stages.train.device import choose
-from stages.train.experiments.folds import ORIGINAL, Fold
 from stages.train.experiments.tracks import track_scores
 from stages.train.experiments.trials import left_out
 from stages.train.experiments.voting import RULES, vote
+from stages.train.folds import ORIGINAL, Fold
 from stages.train.heads import Sizes
 from stages.train.jobs import Job, material, run_job, what_it_sees
 from stages.train.run import Run

@@ -23,7 +23,7 @@ from affcache.progress import Progress, say
 from affcache.store import Cache
 from stages.train import evaluation
 from stages.train.device import choose
-from stages.train.experiments.folds import Fold, annotated_folds, subject_folds
+from stages.train.folds import Fold, annotated_folds, subject_folds
 from stages.train.jobs import Job, material, run_job, together
 
 

@@ -14,9 +14,7 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from itertools import accumulate
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -24,7 +22,18 @@ from torch import Tensor, nn
 
 from affcache.errors import RecipeError
 from affcache.windows import Sequence as FrameSequence
+from stages.train.sizes import Sizes
 from stages.train.suggest import known
+
+__all__ = [
+    "HEADS",
+    "Head",
+    "Prediction",
+    "Sizes",
+    "Windows",
+    "head_class",
+    "head_names",
+]
 
 HEADS: dict[str, str] = {
     "anclaf": "stages.train.heads.anclaf:Anclaf",
@@ -85,40 +94,6 @@ class Prediction(NamedTuple):
     mean: Tensor
     std: Tensor | None
     details: Mapping[str, Tensor] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """What the data decides about a head.
-
-    Attributes
-    ----------
-    streams : stream -> width, in the order of the columns of `Windows.features`
-    targets : task -> names of its columns, in the order of the K columns
-    fps : frames per second of the training data, the median over its videos
-    """
-
-    streams: dict[str, int]
-    targets: dict[str, tuple[str, ...]]
-    fps: float
-
-    @property
-    def features(self) -> int:
-        """Columns of all streams together, D."""
-        return sum(self.streams.values())
-
-    @property
-    def count(self) -> int:
-        """Columns of all tasks together, K."""
-        return sum(map(len, self.targets.values()))
-
-    def stream(self, name: str) -> slice:
-        """Where a stream's columns are."""
-        return _slices(self.streams)[name]
-
-    def columns(self, task: str) -> slice:
-        """Where a task's columns are."""
-        return _slices({task: len(names) for task, names in self.targets.items()})[task]
 
 
 class Head(nn.Module, ABC):
@@ -215,8 +190,3 @@ def head_class(name: str) -> type[Head]:
 
 def _brought() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-
-
-def _slices(widths: Mapping[str, int]) -> dict[str, slice]:
-    ends = list(accumulate(widths.values()))
-    return {name: slice(end - widths[name], end) for name, end in zip(widths, ends, strict=True)}

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 
 from affcache.errors import RecipeError
-from stages.train.heads import Sizes
 from stages.train.kalman.layer import TRANSITIONS
 from stages.train.losses.regression import OVER
 from stages.train.settings import choice, number, text
+from stages.train.sizes import Sizes
 
 STATES = ("single", "joint")
 ALIGNMENTS = ("none", "manual", "adaptive")

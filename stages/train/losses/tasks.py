@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stages.train.heads import Sizes
 from stages.train.losses.classes import soft_cross_entropy
 from stages.train.losses.regression import average, ccc_loss, counted
+from stages.train.sizes import Sizes
 
 OVER_UNITS = ("sum", "mean")
 

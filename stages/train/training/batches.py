@@ -9,7 +9,6 @@ Convention: a batch is valid until the next one is asked for, whose memory may b
 
 from __future__ import annotations
 
-import hashlib
 import signal
 import warnings
 from collections.abc import Iterator
@@ -22,16 +21,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from affcache.errors import RecipeError
 from affcache.windows import Picks, RandomWindows
+from stages.train.device import on
 from stages.train.heads import Windows
 from stages.train.training.resident import Drawn, Resident, Tables, fits
 
 AT_ONCE = 16  # batches whose windows are drawn together
-
-
-def stream(seed: int, iteration: int) -> int:
-    """The seed of everything random in one iteration (-1: of the initial weights)."""
-    digest = hashlib.blake2b(f"{seed}/{iteration}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
 
 
 def choose_way(data: str, source: RandomWindows, device: torch.device, workers: int) -> str:
@@ -89,12 +83,6 @@ def batches(
 def _drawn(tables: Tables, first: int, end: int) -> Iterator[Drawn]:
     for start in range(first, end, AT_ONCE):
         yield from tables.draw(range(start, min(start + AT_ONCE, end)))
-
-
-def on(device: torch.device, windows: Windows) -> Windows:
-    """Windows moved to a device in their small types, then widened to float32 there."""
-    moved = [tensor.to(device, non_blocking=True) for tensor in windows]
-    return Windows(*(t.float() if t.is_floating_point() else t for t in moved))
 
 
 class Mapped:

@@ -10,17 +10,18 @@ import torch
 from torch import Tensor
 
 from affcache.windows import Sequence as FrameSequence
+from stages.train import checkpoint
+from stages.train.checkpoint import Standing
 from stages.train.heads import Head
 from stages.train.recipe import Recipe
 from stages.train.run import Run
-from stages.train.training import checkpoint, optimisers, starting
+from stages.train.training import optimisers, starting
 from stages.train.training.averaging import Average
-from stages.train.training.checkpoint import Standing
 
 
 @dataclass
 class State:
-    """All that iterations change; `stages.train.training.checkpoint` says what is kept of it."""
+    """All that iterations change; `stages.train.checkpoint` says what is kept of it."""
 
     head: Head
     optimiser: torch.optim.Optimizer

@@ -18,14 +18,15 @@ from affcache.errors import RunError
 from affcache.progress import Progress, readable_bytes, say
 from affcache.windows import Sequence as FrameSequence
 from stages.train import inference, scoring
+from stages.train.checkpoint import Standing
 from stages.train.device import default_generator
 from stages.train.heads import Windows
 from stages.train.recipe import Recipe
 from stages.train.run import Run
+from stages.train.seeds import stream
 from stages.train.training import optimisers, resident
-from stages.train.training.batches import batches, choose_way, stream
+from stages.train.training.batches import batches, choose_way
 from stages.train.training.board import board
-from stages.train.training.checkpoint import Standing
 from stages.train.training.descent import Descent, Terms, descent
 from stages.train.training.interrupts import StopRequest
 from stages.train.training.schedules import learning_rate

@@ -11,10 +11,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from affcache.errors import RecipeError
+from stages.train import checkpoint
 from stages.train.heads.ap import AffectiveProcess
 from stages.train.recipe import load
 from stages.train.run import open_run
-from stages.train.training import checkpoint, optimisers
+from stages.train.training import optimisers
 from stages.train.training.averaging import Average
 from tests.stages.train.conftest import Outcome, quick
 from tests.stages.train.training.test_trainer import CPU, assert_same_run, interrupt_at, metrics

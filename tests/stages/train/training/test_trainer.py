@@ -23,8 +23,9 @@ from affcache import windows
 from affcache.errors import RecipeError
 from stages.train.device import choose
 from stages.train.heads import Windows
+from stages.train.seeds import stream
 from stages.train.training import trainer
-from stages.train.training.batches import batches, choose_way, stream
+from stages.train.training.batches import batches, choose_way
 from stages.train.training.board import board
 from stages.train.training.resident import Resident, Tables, size
 from tests.stages.train.conftest import Outcome, quick

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from affcache.errors import CacheError
 from affcache.store import Cache, unsealed, write_labels
-from stages.train.experiments.folds import annotated_folds, in_split, subject_folds
+from stages.train.folds import annotated_folds, in_split, subject_folds
 from tests.caches import make_cache
 
 PEOPLE = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 500)), min_size=2, max_size=40)
