@@ -148,11 +148,16 @@ def read_sequence(origin: Origin, video_id: str) -> Sequence:
     }
     return Sequence(
         id=video.id,
-        subject=str(video.label_attributes.get("subject", video.id)),
+        subject=person_of(video),
         **arrays,
         origin=origin,
         read=arrays,
     )
+
+
+def person_of(video: Video) -> str:
+    """Who is seen in a video: its annotated subject, or its id where nobody said."""
+    return str(video.label_attributes.get("subject", video.id))
 
 
 def load_all(

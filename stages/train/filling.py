@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from affcache.errors import CacheError
-from affcache.sequences import Origin, read_sequence
+from affcache.sequences import Origin, person_of, read_sequence
 from affcache.store import Cache, Video
 from affcache.targets import columns, complete, split_of
 from affcache.windows import Sequence as FrameSequence
@@ -92,7 +92,7 @@ def _filled(
         own = sequence.labels[:, first : first + len(named)].copy()
         first += len(named)
         human = columns(task, video.label(task), len(own), len(named))
-        for name in names:
+        for name in () if _hidden(sequence, video, task) else names:
             said = video.pseudo(name, task)
             if said is not None:
                 _pour(task, own, human, columns(task, said, len(own), len(named)))
@@ -101,6 +101,12 @@ def _filled(
     known = [complete(task, part) for task, part in zip(targets, parts, strict=True)]
     counted = sequence.valid & np.any(known, axis=0)
     return dataclasses.replace(sequence, labels=labels, counted=counted)
+
+
+def _hidden(sequence: FrameSequence, video: Video, task: str) -> bool:
+    """Whether the video is in another split for this task than the one that it was read for."""
+    shown = sequence.origin.split if sequence.origin else None
+    return shown is not None and split_of(video, task) not in (None, shown)
 
 
 def _pour(task: str, own: np.ndarray, human: np.ndarray, said: np.ndarray) -> None:

@@ -94,7 +94,8 @@ def material(job: Job, fold: Fold | None = None) -> Material:
     training = annotated
     if job.fill:
         targets = data.sizes_of(annotated, cache, task, head_class(job.recipe.head)).targets
-        more = filling.unannotated(cache, targets, name, streams)
+        learnt = {s.id for s in annotated}
+        more = filling.unannotated(cache, targets, name, streams, learnt)
         training = filling.fill([*annotated, *more], cache, job.fill, targets)
         training = [s for s in training if s.counted.any()]
     if name is not None:
@@ -108,7 +109,8 @@ def joined(job: Job, fold: Fold | None, first: Material) -> Material:
     Raises
     ------
     CacheError
-        If a cache was extracted in another way than the first, or names its columns otherwise.
+        If a cache was extracted in another way than the first, names its columns otherwise, or
+        would show the head other streams or pseudo-labels.
     RecipeError
         If people of several caches should be dealt to folds.
     """
@@ -120,12 +122,30 @@ def joined(job: Job, fold: Fold | None, first: Material) -> Material:
     found = first
     for path in job.also:
         data.same_fingerprint(described_cache(Cache(job.cache)), Cache(path))
-        more = material(dataclasses.replace(job, cache=path, also=()), fold)
+        alone = dataclasses.replace(job, cache=path, also=())
+        _same_view(job, alone)
+        more = material(alone, fold)
         columns = [s.origin and dict(s.origin.targets) for s in (first[0] + more[0])]
         if any(c != columns[0] for c in columns):
             raise CacheError(f"{path}: names its {job.recipe.task} columns unlike {job.cache}")
         found = Material(*(one + other for one, other in zip(found, more, strict=True)))
     return found
+
+
+def _same_view(job: Job, other: Job) -> None:
+    """Refuse a cache whose streams, or pseudo-labels that a head needs, are not the first's."""
+    (name, streams), (others, theirs) = what_it_sees(job), what_it_sees(other)
+    if streams != theirs:
+        raise CacheError(
+            f"{other.cache}: shows the head {', '.join(theirs)}, but {job.cache} shows "
+            f"{', '.join(streams)}; a run sees the same streams everywhere"
+        )
+    needs = head_class(job.recipe.head).needs_pseudo(streams, job.recipe.model)
+    if needs and name != others:
+        raise CacheError(
+            f"{other.cache}: has pseudo-labels {others!r}, but {job.cache} has {name!r}; name a "
+            "set that both have with --pseudo"
+        )
 
 
 def described_cache(cache: Cache) -> dict[str, Any]:
@@ -164,6 +184,7 @@ def run_job(job: Job, learn: Material, folder: Path) -> Run:
     config = configuration(job.recipe, job.seed, cache, name, learn, job.fill)
     config["also"] = [described_cache(Cache(path)) for path in job.also]
     config["start"] = starting.provenance(job.start)
+    config["files"] = head_class(job.recipe.head).files(job.recipe.model)
     starting.rehearse(Run(folder, config))
     run = start_or_resume(folder, config, data.pseudo_attributes(cache, name))
     with held(run):

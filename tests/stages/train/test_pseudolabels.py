@@ -14,6 +14,7 @@ from stages.train import inference, rules
 from stages.train.confident import sure_classes, sure_units
 from stages.train.data import for_run
 from stages.train.device import choose
+from stages.train.folds import Fold
 from stages.train.jobs import Job, Material, material, run_job
 from stages.train.recipe import load
 from stages.train.run import open_run
@@ -197,6 +198,43 @@ def test_a_frame_whose_annotation_is_held_out_stays_empty(world: Path, affcache:
     (own,) = (s for s in learnt(world, "rules").training if s.id == chosen.id)
     assert np.isnan(own.labels[:, 2:9]).all()
     assert np.isfinite(own.labels[:, 9:]).any()
+
+
+def test_what_a_split_hides_of_a_video_is_not_filled_either(world: Path) -> None:
+    """Nobody annotated these expressions; their split holds them out all the same."""
+    cache = Cache(world)
+    chosen = next(
+        video
+        for s in load_split(world, EVERYTHING, None, "train")
+        if (video := cache.video(s.id)).label("expr") is None
+    )
+    labels = {task: np.array(chosen.label(task)) for task in ("va", "au")}
+    splits = {"va": "train", "expr": "test", "au": "train"}
+    said = {"expr": np.tile(np.eye(7)[4], (90, 1))}
+    with unsealed(world):
+        write_labels(world, chosen.id, labels, {**chosen.label_attributes, "split": splits})
+        write_pseudo(world, "a", {"partial": True}, dict.fromkeys(cache.video_ids(), said))
+    filled = {s.id: s.labels[:, 2:9] for s in learnt(world, "a").training}
+    assert np.isnan(filled[chosen.id]).all()
+    assert all(np.isfinite(own).all() for video, own in filled.items() if video != chosen.id)
+
+
+def test_unannotated_videos_of_held_out_people_are_not_learnt_from(world: Path) -> None:
+    cache = Cache(world)
+    training, *spare = load_split(world, EVERYTHING, None, "train")[:4]
+    held_out = [load_split(world, EVERYTHING, None, s)[0] for s in ("validation", "test")]
+    people = [s.subject for s in (training, *held_out)]
+    said = {"expr": np.tile(np.eye(7)[4], (90, 1))}
+    with unsealed(world):
+        for s, person in zip(spare, people, strict=True):
+            write_labels(world, s.id, {}, {"subject": person})
+        write_pseudo(world, "a", {"partial": True}, dict.fromkeys(cache.video_ids(), said))
+    found = {s.id for s in learnt(world, "a").training}
+    assert [s.id in found for s in spare] == [True, False, False]
+    fold = Fold("fold-1", frozenset(s.id for s in held_out[:1]), frozenset({training.id}))
+    job = Job(cache=world, recipe=load("streaming"), fill=("a",))
+    found = {s.id for s in material(job, fold).training}
+    assert [s.id in found for s in spare] == [False, True, False]
 
 
 def test_of_several_sets_the_first_wins(world: Path) -> None:
