@@ -27,6 +27,7 @@ from stages.train.seeds import stream
 CONFIG = "config.json"
 DECISIVE = ("recipe", "seed", "pseudo", "sizes", "data")  # what a resumed run must share
 ALSO = ("start",)  # likewise, absent from the config of runs that were made before there was any
+FILES = "files"  # likewise, unknown of runs that were made before it was recorded
 
 
 @dataclass(frozen=True)
@@ -125,10 +126,8 @@ def start_or_resume(folder: Path, config: Mapping[str, Any], pseudo: Mapping[str
     """
     if (folder / CONFIG).exists():
         run = open_run(folder)
-        differing = _differences(
-            {key: run.config.get(key) for key in (*DECISIVE, *ALSO)},
-            {key: config.get(key) for key in (*DECISIVE, *ALSO)},
-        )
+        keys = [*DECISIVE, *ALSO, *({FILES} & run.config.keys())]
+        differing = _differences(_decisive(run.config, keys), _decisive(config, keys))
         if differing:
             raise RunError(
                 f"{folder}: holds another run ({'; '.join(differing)}); choose another --out"
@@ -151,6 +150,12 @@ def held(run: Run) -> Iterator[None]:
         except BlockingIOError:
             raise RunError(f"{run.folder}: another process is training into it") from None
         yield
+
+
+def _decisive(config: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """What makes two runs the same; a cache may lie elsewhere, and must hold the same features."""
+    found = {key: config.get(key) for key in keys}
+    return found | {"cache": {"fingerprint": config["cache"]["fingerprint"]}}
 
 
 def _differences(there: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -36,28 +36,34 @@ __all__ = [
 ]
 
 HEADS: dict[str, str] = {
-    "anclaf": "stages.train.heads.anclaf:Anclaf",
-    "anclaf-s": "stages.train.heads.anclaf:AnclafS",
-    "anclaf-sa": "stages.train.heads.anclaf:AnclafSa",
+    # paper 000: Affective Processes, and the baselines that it compares them with
     "ap": "stages.train.heads.ap:AffectiveProcess",
-    "streaming": "stages.train.heads.streaming:Streaming",
     "mlp": "stages.train.heads.mlp:FrameNetwork",
     "bigru": "stages.train.heads.bigru:BidirectionalGru",
     "conv-gru": "stages.train.heads.convgru:ConvGru",
     "attention": "stages.train.heads.attention:SelfAttention",
+    # paper 001: ANCLaF, per frame, with an LSTM, with attention over its states
+    "anclaf": "stages.train.heads.anclaf:Anclaf",
+    "anclaf-s": "stages.train.heads.anclaf:AnclafS",
+    "anclaf-sa": "stages.train.heads.anclaf:AnclafSa",
+    # paper 002, V: AffWildNet and the multi-component networks
     "affwildnet": "stages.train.heads.affwildnet:AffWildNet",
     "cnn-1rnn": "stages.train.heads.multirnn:Cnn1Rnn",
     "cnn-3rnn": "stages.train.heads.multirnn:Cnn3Rnn",
     "fusion-fc": "stages.train.heads.multirnn:FusionFc",
     "fusion-rnn": "stages.train.heads.multirnn:FusionRnn",
+    # paper 002, VI: several tasks at once
     "mt": "stages.train.heads.multitask:MultiTask",
     "mt-gru": "stages.train.heads.multitask:MultiTaskGru",
     "mt-gru-audio": "stages.train.heads.multitask:AudioMultiTaskGru",
     "av-mt-gru": "stages.train.heads.audiovisual:AudioVisual",
     "facebehaviornet": "stages.train.heads.facebehavior:FaceBehaviorNet",
+    # paper 003: Kalman-RNNs, and their baseline
     "lstm-kf": "stages.train.heads.kalman:LstmKf",
     "lstm-ekf": "stages.train.heads.kalman:LstmEkf",
     "lstm-smooth": "stages.train.heads.lstm_smooth:SmoothedLstm",
+    # paper 004: units, expressions from them, valence and arousal from both
+    "streaming": "stages.train.heads.streaming:Streaming",
 }
 ENTRY_POINTS = "affcache.heads"
 
@@ -152,6 +158,15 @@ class Head(nn.Module, ABC):
     def needs_pseudo(cls, streams: Collection[str], settings: Any) -> bool:
         """Whether there must be pseudo-labels, which are NaN in a cache that has none."""
         return False
+
+    @classmethod
+    def files(cls, settings: Any) -> dict[str, Any]:
+        """What files say that the settings name, by setting, as plain data.
+
+        Read before a run folder is made, so that a wrong path is refused there; recorded in
+        config.json, because it decides the result beside the recipe.
+        """
+        return {}
 
     def rates(self) -> dict[str, float]:
         """Parameters whose learning rate is not the recipe's: name -> factor on it."""

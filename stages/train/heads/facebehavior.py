@@ -10,7 +10,7 @@ lambda_2 (1 - mean CCC), and the chosen couplings (`stages.train.losses.coupling
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -80,6 +80,13 @@ class FaceBehaviorNet(MultiTask):
                 f"model.coupling = {settings.coupling} couples expressions and action units: set "
                 f'task = "va+expr+au" (it is {"+".join(sizes.targets)!r}), or coupling = none'
             )
+
+    @classmethod
+    def files(cls, settings: FaceBehaviorSettings) -> dict[str, Any]:
+        """The table of relatedness, where a coupling asks for it."""
+        if settings.coupling == "none":
+            return {}
+        return {"relatedness": load(settings.relatedness).as_dict()}
 
     def table(self, like: Tensor) -> Tensor:
         """Weights (7, k) of the relatedness for the columns that the data have.

@@ -51,6 +51,11 @@ class Relatedness:
         numbers = [int(unit.removeprefix("AU")) for unit in units]
         return np.array([[row.get(n, 0.0) for n in numbers] for row in rows], np.float32)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, as JSON gives it back."""
+        weights = {name: {str(n): w for n, w in row.items()} for name, row in self.weights.items()}
+        return {"source": self.source, "weights": weights}
+
 
 def load(name: str) -> Relatedness:
     """One of ours by name, or a user's own by its path.

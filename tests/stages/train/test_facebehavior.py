@@ -1,5 +1,6 @@
 """FaceBehaviorNet: each coupling adds what it says, from labels of the other task alone."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from affcache.targets import FIXED
 from stages.train.heads import Sizes, Windows
 from stages.train.heads.facebehavior import FaceBehaviorNet, FaceBehaviorSettings
 from stages.train.recipe import FOLDER, load
+from stages.train.run import open_run
+from tests.stages.train.conftest import Outcome
+from tests.stages.train.multitask_world import short, small_world
 
 SIZES = Sizes({"features": 6}, dict(FIXED), 25.0)
 EXPR, AU = SIZES.columns("expr"), SIZES.columns("au")
@@ -104,6 +108,35 @@ def test_it_predicts_where_the_relatedness_file_is_gone(tmp_path: Path) -> None:
     assert fresh.predict(windows("va")).mean.isfinite().all()
     with pytest.raises(RecipeError, match=r"own\.toml"):
         fresh.loss(windows("va"), torch.Generator())
+
+
+def test_a_relatedness_file_is_read_before_a_run_is_made_and_recorded(
+    tmp_path: Path, affcache: Callable[..., Outcome]
+) -> None:
+    world, own = small_world(tmp_path / "world.zarr"), tmp_path / "own.toml"
+    words = [
+        "train", "--recipe", "facebehaviornet", "--cache", world, "--out", tmp_path / "run",
+        "--set", "windows.mix=[]", "--set", f"model.relatedness={own}", *short(),
+    ]  # fmt: skip
+    done = affcache(*words)
+    assert done.status == 2
+    assert "own.toml': no such file and none of ours" in done.err
+    assert not (tmp_path / "run").exists()
+
+    own.write_text('source = "me"\n[Fear]\nprototypical = [1]\n')
+    assert affcache(*words).status == 0
+    expected = {"source": "me", "weights": {"Fear": {"1": 1.0}}}
+    assert open_run(tmp_path / "run").config["files"] == {"relatedness": expected}
+    assert affcache(*words).status == 0, "the same run goes on"
+    own.write_text('source = "me"\n[Fear]\nprototypical = [2]\n')
+    changed = affcache(*words)
+    assert changed.status == 2
+    assert "holds another run (files.relatedness.weights.Fear.1: 1.0 there, absent" in changed.err
+
+
+def test_an_uncoupled_network_reads_no_file() -> None:
+    settings = FaceBehaviorSettings(coupling="none", relatedness="nowhere.toml")
+    assert FaceBehaviorNet.files(settings) == {}
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("facebehaviornet*.toml")))

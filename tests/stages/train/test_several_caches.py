@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from affcache.publish import create
-from affcache.store import seal, write_labels
+from affcache.store import seal, unsealed, write_labels, write_pseudo
 from tests.caches import publish_video
 from tests.stages.train.conftest import Outcome
 
@@ -45,6 +45,10 @@ def order(*caches: Path) -> list[object]:
     for change in ("training.epochs=2", "training.iterations=3", "model.width=8"):
         words += ["--set", change]
     return [*words, *(word for cache in caches for word in ("--cache", cache))]
+
+
+def uncoupled() -> list[object]:
+    return ["--set", "model.coupling=none"]
 
 
 def test_a_run_learns_every_task_from_the_cache_that_has_it(
@@ -95,6 +99,34 @@ def test_caches_must_have_been_extracted_alike(
     assert done.status == 2
     assert "other.zarr: has another fingerprint" in done.err
     assert "backbone: absent in the run, another here" in done.err
+
+
+def test_a_run_is_not_resumed_on_other_features(
+    caches: list[Path], tmp_path: Path, affcache: Callable[..., Outcome]
+) -> None:
+    """The same videos and labels, another backbone: nothing else in the folder tells."""
+    other = publish(tmp_path / "other.zarr", "va", fields={**FIELDS, "backbone": "another"})
+    words = ["--set", "windows.mix=[]", "--out", tmp_path / "run"]
+    assert affcache(*order(caches[0]), "--set", "task=va", *uncoupled(), *words).status == 0
+    done = affcache(*order(other), "--set", "task=va", *uncoupled(), *words)
+    assert done.status == 2
+    assert "holds another run (cache.fingerprint: " in done.err
+
+
+def test_caches_show_a_head_the_same_pseudo_labels(
+    tmp_path: Path, affcache: Callable[..., Outcome]
+) -> None:
+    draw = np.random.default_rng(0)
+    paths = [publish(tmp_path / f"{name}.zarr", "va") for name in ("here", "there")]
+    for path, name in zip(paths, ("one", "other"), strict=True):
+        said = {f"va{k}": {"va": draw.uniform(-1, 1, (20, 2))} for k in range(4)}
+        with unsealed(path):
+            write_pseudo(path, name, {"method": "drawn"}, said)
+    words = ["train", "--head", "ap", "--out", tmp_path / "run"]
+    done = affcache(*words, *(word for path in paths for word in ("--cache", path)))
+    assert done.status == 2
+    assert "there.zarr: has pseudo-labels 'other', but" in done.err
+    assert "has 'one'; name a set that both have with --pseudo" in done.err
 
 
 def test_people_of_several_caches_are_not_dealt_to_folds(
