@@ -17,7 +17,7 @@ from itertools import groupby, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from affcache.errors import AffcacheError, RunError
+from affcache.errors import AffcacheError, RecipeError, RunError
 from affcache.metrics import METRICS
 from affcache.progress import Progress, say
 from affcache.store import Cache
@@ -25,6 +25,7 @@ from stages.train import evaluation
 from stages.train.device import choose
 from stages.train.folds import Fold, annotated_folds, subject_folds
 from stages.train.jobs import Job, material, run_job, together
+from stages.train.training.starting import learnt_from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +74,21 @@ def plan(jobs: Mapping[str, Job], seeds: int, folds: int, out: Path) -> list[Tri
 
 
 def left_out(job: Job, count: int) -> Sequence[Fold | None]:
-    """The folds of a job's training and validation videos, by person; just None for 0."""
+    """The folds of a job's training and validation videos, by person; just None for 0.
+
+    Raises
+    ------
+    RecipeError
+        If the initial weights are of a run that has learnt from these people: no fold would be
+        unseen.
+    """
     if not count:
         return [None]
+    if job.start is not None and str(job.cache.resolve()) in learnt_from(job.start):
+        raise RecipeError(
+            f"--start-from {job.start}: has learnt from {job.cache}, so folds would be scored on "
+            "people that it has seen; start from a run on another cache, or leave it out"
+        )
     learn = material(job)
     sequences = together(learn.annotated, learn.validation)
     subjects = {s.id: s.subject for s in sequences}

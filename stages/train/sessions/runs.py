@@ -43,6 +43,11 @@ def train_command(
     `how` is the rest of a `Job`.
     """
     names = (recipe or head or "ap").split(",")
+    stems = [Path(name).stem for name in names]
+    if len({*stems}) < len(stems):
+        raise RecipeError(
+            f"{', '.join(names)}: two recipes of one name would share a run folder; rename one"
+        )
     jobs = {
         Path(name).stem: Job(cache=cache, recipe=load(only, named, changes), **how)
         for name in names

@@ -40,6 +40,16 @@ def provenance(folder: Path | None) -> dict[str, Any] | None:
     }
 
 
+def learnt_from(folder: Path) -> set[str]:
+    """Paths of the caches that a run, and those that it was started from, have learnt from."""
+    config = open_run(folder).config
+    found = {str(cache["path"]) for cache in (config["cache"], *config.get("also", []))}
+    above = config.get("start")
+    if above is None or not Path(above["run"]).is_dir():
+        return found
+    return found | learnt_from(Path(above["run"]))
+
+
 def rehearse(run: Run) -> None:
     """Complain about weights that do not fit before anything is written, as `inherit` would."""
     if run.config.get("start") is not None and not run.last.exists():

@@ -73,6 +73,29 @@ def test_folds_leave_out_each_person_once_and_score_on_them(
     assert len(held_out) == len(set(held_out)) == 13, "ten training and three validation people"
 
 
+def test_folds_do_not_start_from_a_run_that_has_seen_their_people(
+    cache: Path, trained: Path, tmp_path: Path, affcache: Command
+) -> None:
+    words = ["train", "--cache", cache, *quick()]
+    second = tmp_path / "second"
+    assert affcache(*words, "--start-from", trained, "--out", second).status == 0
+    for start in (trained, second):
+        done = affcache(*words, "--start-from", start, "--folds", 3, "--out", tmp_path / "x")
+        assert done.status == 2
+        assert "folds would be scored on people that it has seen" in done.err
+        assert not (tmp_path / "x").exists()
+
+
+def test_recipes_of_one_name_do_not_share_a_run_folder(
+    cache: Path, tmp_path: Path, affcache: Command
+) -> None:
+    own = tmp_path / "ap.toml"
+    own.write_text('extends = "ap"\nhead = "ap"\n[model]\nwidth = 8\n')
+    done = affcache("train", "--cache", cache, "--recipe", f"ap,{own}", "--out", tmp_path / "x")
+    assert done.status == 2
+    assert "two recipes of one name would share a run folder; rename one" in done.err
+
+
 def test_several_heads_are_compared_on_dask_workers_as_in_one_process(
     cache: Path, tmp_path: Path, affcache: Command
 ) -> None:
