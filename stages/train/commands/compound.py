@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from stages.train.commands.runs import device_option
+from stages.train.commands.options import device_option
 
 
 @click.command(short_help="Recognise expressions that mix two, without examples.")

@@ -6,32 +6,28 @@ from pathlib import Path
 
 import click
 
-from stages.train.commands.runs import device_option
+from stages.train.commands.options import (
+    changes_option,
+    device_option,
+    fill_option,
+    pseudo_option,
+    seed_option,
+    workers_option,
+)
 
 
 @click.command(short_help="Train folds by person and let their models vote.")
 @click.option("--cache", type=click.Path(path_type=Path), required=True, help="The feature cache.")
 @click.option("--head", help="Which head. Default: what the recipe says, else ap.")
 @click.option("--recipe", help="A TOML file, or one of ours by name. Default: the head's own.")
-@click.option(
-    "--set",
-    "changes",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change one value of the recipe, such as training.epochs=5; may be repeated.",
-)
+@changes_option
 @click.option("--folds", type=click.IntRange(2), default=5, show_default=True)
 @click.option("--with-original", is_flag=True, help="Also train on the original split.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@seed_option
 @device_option
-@click.option("--pseudo", help="Whose pseudo-labels. Default: the backbone's own, if any.")
-@click.option(
-    "--fill",
-    multiple=True,
-    metavar="NAME",
-    help="Pseudo-labels for training frames without annotations; may be repeated, the first wins.",
-)
-@click.option("--workers", type=click.IntRange(0), default=0, show_default=True)
+@pseudo_option
+@fill_option
+@workers_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from stages.train.commands.runs import SPLIT, device_option
+from stages.train.commands.options import SPLIT, device_option
 
 
 @click.command(short_help="Let several runs speak as one.")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from stages.train.commands.runs import device_option
+from stages.train.commands.options import device_option
 
 
 @click.command("pseudo-label", short_help="Label frames by a run, or by rules, where it is sure.")

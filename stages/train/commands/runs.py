@@ -7,18 +7,15 @@ from typing import Any
 
 import click
 
-SPLIT = click.Choice(["test", "validation", "train"])
-context_option = click.option(
-    "--context",
-    metavar="RULE:N",
-    help="Which frames an Affective Process takes as context: lowest:40, largest:10 (by the "
-    "uncertainty of their own latent), random:5 or all. Default: as its recipe says.",
-)
-device_option = click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    help="auto (cuda, mps or cpu, the first there is), or a torch device such as cpu or cuda:1.",
+from stages.train.commands.options import (
+    SPLIT,
+    changes_option,
+    context_option,
+    device_option,
+    fill_option,
+    pseudo_option,
+    seed_option,
+    workers_option,
 )
 
 
@@ -36,14 +33,8 @@ device_option = click.option(
     "--recipe",
     help="A TOML file, or one of ours by name; or several: ap,ap-kl. Default: the head's own.",
 )
-@click.option(
-    "--set",
-    "changes",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change one value of the recipe, such as training.epochs=5; may be repeated.",
-)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@changes_option
+@seed_option
 @click.option(
     "--seeds",
     type=click.IntRange(1),
@@ -65,20 +56,9 @@ device_option = click.option(
 )
 @click.option("--scheduler", help="Of several runs, train on a dask cluster: tcp://host:8786.")
 @device_option
-@click.option("--pseudo", help="Whose pseudo-labels. Default: the backbone's own, if any.")
-@click.option(
-    "--fill",
-    multiple=True,
-    metavar="NAME",
-    help="Pseudo-labels for training frames without annotations; may be repeated, the first wins.",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Processes that prepare batches; they change the speed and nothing else.",
-)
+@pseudo_option
+@fill_option
+@workers_option
 @click.option(
     "--data",
     type=click.Choice(["auto", "map", "device"]),
