@@ -322,6 +322,8 @@ def _within_box(points: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 def _who_has(cache: Cache, task: str) -> str:
     names = pseudo_sets(cache, task)
+    if not names and all(video.label(task) is None for video in cache.videos()):
+        return f"nor any {task} labels to fit them to with `affcache readout`: choose another task"
     if not names:
         return f"make them with `affcache readout --cache {cache.path} --task {task}`"
     return f"choose with --pseudo: {', '.join(names)}"

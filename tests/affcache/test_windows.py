@@ -351,6 +351,8 @@ def test_the_default_pseudo_labels_are_the_backbones_else_the_only_ones(cache, t
     path = make_cache(tmp_path / "x.zarr", videos=1, subjects=1, width=8, pseudo_va=False)
     with pytest.raises(CacheError, match="no va pseudo-labels; make them with `affcache readout"):
         default_pseudo(path, "va")
+    with pytest.raises(CacheError, match="no au pseudo-labels; nor any au labels to fit them"):
+        default_pseudo(path, "au")
     write_pseudo(path, "one", {}, {"v00": {"va": np.zeros((200, 2))}})
     assert default_pseudo(path, "va") == "one"
     write_pseudo(path, "two", {}, {"v00": {"va": np.zeros((200, 2))}})
