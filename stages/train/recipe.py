@@ -180,7 +180,8 @@ def from_tables(tables: Mapping[str, Any], where: Callable[[str], str]) -> Recip
     top = {"head", "task", "model", *TABLES}
     for key in tables:
         if key not in top:
-            raise RecipeError(f"{where(key)}: unknown key {key!r}; {known('key', key, top)}")
+            meant = _meant(key) or known("key", key, top)
+            raise RecipeError(f"{where(key)}: unknown key {key!r}; {meant}")
     for key in ("model", *TABLES):
         if not isinstance(tables.get(key, {}), Mapping):
             raise RecipeError(f"{where(key)}: {key} = {tables[key]!r}, expected a table")
@@ -212,6 +213,14 @@ def from_tables(tables: Mapping[str, Any], where: Callable[[str], str]) -> Recip
 def _with_lists(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A table as JSON and TOML give it back."""
     return {key: list(value) if isinstance(value, tuple) else value for key, value in pairs}
+
+
+def _meant(key: str) -> str:
+    """What to write for a key whose table was left out, such as "epochs"; else nothing."""
+    for table, kind in TABLES.items():
+        if key in {field.name for field in dataclasses.fields(kind)}:
+            return f"did you mean {table}.{key}?"
+    return ""
 
 
 def find(recipe: str) -> Path:

@@ -67,6 +67,7 @@ def test_a_recipe_file_extends_ours_or_its_neighbour(tmp_path: Path) -> None:
     [
         ("training.epoch=3", "--set training.epoch=3: unknown key 'training.epoch'; did you mean "
          "'training.epochs'? known keys: training.epochs, training.execution, "),
+        ("epochs=3", "--set epochs=3: unknown key 'epochs'; did you mean training.epochs?"),
         ("trainng.epochs=3", "--set trainng.epochs=3: unknown key 'trainng'; did you mean "
          "'training'?"),
         ("model.los=nll", "unknown key 'model.los'; did you mean 'model.loss'?"),
