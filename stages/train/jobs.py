@@ -28,7 +28,7 @@ from stages.train.recipe import Recipe
 from stages.train.run import Run, held, start_or_resume
 from stages.train.scoring import headline_name
 from stages.train.training import starting, trainer
-from stages.train.training.source import by_cache
+from stages.train.training.source import by_cache, draw_from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +186,7 @@ def run_job(job: Job, learn: Material, folder: Path) -> Run:
     config["start"] = starting.provenance(job.start)
     config["files"] = head_class(job.recipe.head).files(job.recipe.model)
     starting.rehearse(Run(folder, config))
+    draw_from(Run(folder, config), learn.training)  # a recipe's windows must fit somewhere
     run = start_or_resume(folder, config, data.pseudo_attributes(cache, name))
     with held(run):
         _announce(run, learn.training, learn.validation, described(device))
@@ -263,6 +264,13 @@ def _announce(
         f"({frames:,} labelled frames), {len(validation)} for validation, "
         f"pseudo-labels {run.config['pseudo']!r}, into {run.folder}"
     )
+    bare = [
+        task
+        for task in run.sizes.targets
+        if all(np.isnan(s.labels[:, run.sizes.columns(task)]).all() for s in training)
+    ]
+    if bare:
+        say(f"no training labels of {', '.join(bare)}: what it predicts of them means nothing")
     if not validation:
         say("no labelled validation split: no score along the way, and the last epoch is kept")
     if run.last.exists():

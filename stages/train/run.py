@@ -28,6 +28,7 @@ CONFIG = "config.json"
 DECISIVE = ("recipe", "seed", "pseudo", "sizes", "data")  # what a resumed run must share
 ALSO = ("start",)  # likewise, absent from the config of runs that were made before there was any
 FILES = "files"  # likewise, unknown of runs that were made before it was recorded
+NAMED = 4  # differences that a message names: between two heads there are dozens
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,10 @@ def start_or_resume(folder: Path, config: Mapping[str, Any], pseudo: Mapping[str
         keys = [*DECISIVE, *ALSO, *({FILES} & run.config.keys())]
         differing = _differences(_decisive(run.config, keys), _decisive(config, keys))
         if differing:
+            more = f"; and {len(differing) - NAMED} more" if len(differing) > NAMED else ""
             raise RunError(
-                f"{folder}: holds another run ({'; '.join(differing)}); choose another --out"
+                f"{folder}: holds another run ({'; '.join(differing[:NAMED])}{more}); "
+                "choose another --out"
             )
         return run
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

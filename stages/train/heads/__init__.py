@@ -152,7 +152,7 @@ class Head(nn.Module, ABC):
         RecipeError
             If the head has nothing to draw from.
         """
-        raise RecipeError(f"{type(self).__name__} draws no samples; a head with a latent does (ap)")
+        raise RecipeError("this head draws no samples; a head with a latent does (ap)")
 
     @classmethod
     def needs_pseudo(cls, streams: Collection[str], settings: Any) -> bool:

@@ -147,8 +147,10 @@ def _print_evaluation(document: dict[str, Any]) -> None:
     if document["paired"]:
         score = ", ".join(METRICS[task][0].upper() for task in document["targets"])
         show(f"difference in mean {score} over people, matched, 95 % interval", document["paired"])
-    else:
+    elif all(row["subjects"] < 2 for row in document["coverage"]):
         click.echo("fewer than two people: no interval over people")
+    else:
+        click.echo("no pseudo-labels to compare with: no difference over people")
 
 
 def _calibration(document: dict[str, Any]) -> list[dict[str, Any]]:

@@ -15,26 +15,37 @@ from stages.train.run import Run
 
 def windows_of(run: Run, training: Sequence[FrameSequence]) -> RandomWindows:
     """Where a run's batches come from; says which videos never will."""
+    source = draw_from(run, training)
+    if source.unused:
+        say(f"never drawn, too short or hardly labelled: {', '.join(source.unused)}")
+    return source
+
+
+def draw_from(run: Run, training: Sequence[FrameSequence]) -> RandomWindows:
+    """Where a run's batches come from, without a word.
+
+    Raises
+    ------
+    CacheError
+        If no window of the recipe's lengths has enough frames that count.
+    RecipeError
+        If windows are mixed and the caches are not as many as `windows.mix` says.
+    """
     chosen, seed = run.recipe.windows, int(run.config["seed"])
-    source: RandomWindows
     if chosen.mix:
-        source = MixedWindows(
+        return MixedWindows(
             by_cache(training, len(chosen.mix)),
             sizes=chosen.mix,
             length=chosen.longest,
             seed=seed,
         )
-    else:
-        source = RandomWindows(
-            training,
-            shortest=chosen.shortest,
-            longest=chosen.longest,
-            batch=chosen.batch,
-            seed=seed,
-        )
-    if source.unused:
-        say(f"never drawn, too short or hardly labelled: {', '.join(source.unused)}")
-    return source
+    return RandomWindows(
+        training,
+        shortest=chosen.shortest,
+        longest=chosen.longest,
+        batch=chosen.batch,
+        seed=seed,
+    )
 
 
 def by_cache(sequences: Sequence[FrameSequence], expected: int) -> list[list[FrameSequence]]:

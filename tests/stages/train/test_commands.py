@@ -255,12 +255,42 @@ def test_a_cache_of_another_fingerprint_is_refused_with_what_differs(
         assert "backbone.name: mini-xception in the run, facenet here" in refused.err
 
 
+def test_windows_that_fit_no_video_are_refused_before_a_folder_is_made(
+    cache: Path, tmp_path: Path, affcache: Command
+) -> None:
+    """The message says what to set, and the same command with it must not meet a stale run."""
+    words = ("train", "--cache", cache, "--out", tmp_path / "run", "--head", "mlp")
+    few = ("--set", "training.epochs=1", "--set", "training.iterations=2")
+    longer = affcache(*words, *few, "--set", "windows.shortest=400", "--set", "windows.longest=400")
+    assert longer.status == 2
+    assert "(longest video 150 frames" in longer.err
+    assert "set windows.shortest lower" in longer.err
+    assert not (tmp_path / "run").exists()
+    assert affcache(*words, *few).status == 0
+
+
+def test_tasks_without_labels_are_named_in_training_and_no_interval_is_explained(
+    cache: Path, tmp_path: Path, affcache: Command
+) -> None:
+    few = ("--set", "training.epochs=1", "--set", "training.iterations=2")
+    out = tmp_path / "run"
+    done = affcache("train", "--cache", cache, "--head", "streaming", "--out", out, *few)
+    assert done.status == 0, done.err
+    assert "no training labels of expr, au: what it predicts of them means nothing" in done.err
+    shown = affcache("evaluate", out).out
+    assert "no pseudo-labels to compare with: no difference over people" in shown
+    assert "fewer than two people" not in shown
+
+
 def test_an_existing_folder_goes_on_only_with_the_same_configuration(
     cache: Path, trained: Path, tmp_path: Path, affcache: Command
 ) -> None:
     changed = affcache("train", "--cache", cache, "--out", trained, *quick("model.width=8"))
     assert changed.status == 2
     assert "holds another run (recipe.model.width: 16 there, 8 now)" in changed.err
+    another = affcache("train", "--cache", cache, "--out", trained, "--head", "bigru")
+    assert another.err.count(" there, ") == 4
+    assert "more); choose another --out" in another.err
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
     taken = affcache("train", "--cache", cache, "--out", tmp_path / "mine", *quick())
