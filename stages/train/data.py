@@ -124,6 +124,16 @@ def with_labels_of(sequence: FrameSequence, other: FrameSequence) -> FrameSequen
     return dataclasses.replace(sequence, labels=labels, counted=counted)
 
 
+def together(
+    training: Sequence[FrameSequence], validation: Sequence[FrameSequence]
+) -> list[FrameSequence]:
+    """Both splits as one, in the order of ids; a video that tasks put into both has all labels."""
+    found = {s.id: s for s in training}
+    for s in validation:
+        found[s.id] = with_labels_of(found[s.id], s) if s.id in found else s
+    return [found[video] for video in sorted(found)]
+
+
 def check_pseudo(sequences: Sequence[FrameSequence], where: str) -> None:
     """Refuse pseudo-labels that are missing in a frame with a face."""
     for sequence in sequences:

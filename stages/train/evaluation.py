@@ -111,6 +111,13 @@ def evaluate(
     }
 
 
+def means(run: Run, sequences: Sequence[FrameSequence], device: torch.device) -> Rows:
+    """What a run says of sequences, frame by frame, windowed as its recipe has it."""
+    head, _ = run.trained_head(device)
+    length = run.recipe.windows.test_length
+    return [one.mean for one in inference.predict(head, sequences, length, device)]
+
+
 def contenders(head: str, sequences: Sequence[FrameSequence], predicted: Rows) -> dict[str, Rows]:
     """Everyone's raw predictions by name, the head's last; pseudo-labels only if there are any."""
     found: dict[str, Rows] = {}
@@ -241,11 +248,15 @@ def labelled_split(
     order: Sequence[str] = ("test", "validation"),
     only: Collection[str] | None = None,
 ) -> tuple[str, list[FrameSequence]]:
-    """The split that was asked for, or the first of some that can be scored."""
+    """The split that was asked for, or the first of some that can be scored.
+
+    Of the videos of a fold (`only`) the labels of training and validation count, those of a task
+    whose test split they are in do not.
+    """
     pseudo = run.config["pseudo"], run.pseudo_attributes()
     if only is not None:
-        everything = data.for_run(cache, run.sizes, *pseudo)
-        return "held-out", [s for s in everything if s.id in only]
+        splits = [data.for_run(cache, run.sizes, *pseudo, s) for s in ("train", "validation")]
+        return "held-out", [s for s in data.together(*splits) if s.id in only]
     for candidate in (split,) if split else order:
         sequences = data.for_run(cache, run.sizes, *pseudo, candidate)
         if any(s.counted.sum() > 1 for s in sequences):

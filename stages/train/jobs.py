@@ -88,7 +88,7 @@ def material(job: Job, fold: Fold | None = None) -> Material:
     annotated = load_split(cache.path, task, name, "train", streams)
     validation = data.split_if_labelled(cache, task, name, "validation", streams)
     if fold is not None and fold.name != ORIGINAL:
-        everything = together(annotated, validation)
+        everything = data.together(annotated, validation)
         annotated = [s for s in everything if s.id in fold.training]
         validation = [s for s in everything if s.id in fold.validation]
     training = annotated
@@ -163,16 +163,6 @@ def what_it_sees(job: Job) -> tuple[str | None, tuple[str, ...]]:
     cache = Cache(job.cache)
     streams = data.streams_of(cache, head_class(job.recipe.head))
     return job.pseudo or data.pseudo_name(cache, job.recipe, streams), streams
-
-
-def together(
-    training: Sequence[FrameSequence], validation: Sequence[FrameSequence]
-) -> list[FrameSequence]:
-    """Both splits as one, in the order of ids; a video that tasks put into both has all labels."""
-    found = {s.id: s for s in training}
-    for s in validation:
-        found[s.id] = data.with_labels_of(found[s.id], s) if s.id in found else s
-    return [found[video] for video in sorted(found)]
 
 
 def run_job(job: Job, learn: Material, folder: Path) -> Run:

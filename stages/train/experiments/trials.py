@@ -21,10 +21,10 @@ from affcache.errors import AffcacheError, RecipeError, RunError
 from affcache.metrics import METRICS
 from affcache.progress import Progress, say
 from affcache.store import Cache
-from stages.train import evaluation
+from stages.train import data, evaluation
 from stages.train.device import choose
 from stages.train.folds import Fold, annotated_folds, subject_folds
-from stages.train.jobs import Job, material, run_job, together
+from stages.train.jobs import Job, material, run_job
 from stages.train.training.starting import learnt_from
 
 
@@ -90,7 +90,7 @@ def left_out(job: Job, count: int) -> Sequence[Fold | None]:
             "people that it has seen; start from a run on another cache, or leave it out"
         )
     learn = material(job)
-    sequences = together(learn.annotated, learn.validation)
+    sequences = data.together(learn.annotated, learn.validation)
     subjects = {s.id: s.subject for s in sequences}
     frames = {s.id: int(s.counted.sum()) for s in sequences}
     videos = [v for v in Cache(job.cache).videos() if v.id in subjects]

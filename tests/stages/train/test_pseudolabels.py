@@ -14,6 +14,7 @@ from stages.train import inference, rules
 from stages.train.confident import sure_classes, sure_units
 from stages.train.data import for_run
 from stages.train.device import choose
+from stages.train.evaluation import labelled_split
 from stages.train.folds import Fold
 from stages.train.jobs import Job, Material, material, run_job
 from stages.train.recipe import load
@@ -235,6 +236,20 @@ def test_unannotated_videos_of_held_out_people_are_not_learnt_from(world: Path) 
     job = Job(cache=world, recipe=load("streaming"), fill=("a",))
     found = {s.id for s in material(job, fold).training}
     assert [s.id in found for s in spare] == [False, True, False]
+
+
+def test_a_fold_is_not_scored_on_what_is_for_the_test(world: Path, teacher: Path) -> None:
+    """A video that trains units and tests expressions shows a fold its units alone."""
+    cache, run = Cache(world), open_run(teacher)
+    chosen = next(v for v in cache.videos() if v.label("expr") is not None)
+    labels = {task: np.array(chosen.label(task)) for task in ("va", "expr", "au")}
+    splits = {"va": "validation", "expr": "test", "au": "train"}
+    with unsealed(world):
+        write_labels(world, chosen.id, labels, {**chosen.label_attributes, "split": splits})
+    name, (own,) = labelled_split(run, Cache(world), None, only={chosen.id})
+    assert name == "held-out"
+    shown = [np.isfinite(own.labels[:, run.sizes.columns(t)]).any() for t in ("va", "expr", "au")]
+    assert shown == [True, False, True]
 
 
 def test_of_several_sets_the_first_wins(world: Path) -> None:
