@@ -6,13 +6,12 @@ split. Convention: a fold's number counts from 1 where people read it and from 0
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from affcache.errors import CacheError
 from affcache.readout import group_folds
 from affcache.store import Video
-from affcache.targets import split_of
 
 ORIGINAL = "original"
 
@@ -82,9 +81,3 @@ def annotated_folds(videos: Sequence[Video], count: int) -> dict[str, int] | Non
             return None
         found[video.id] = number
     return found if set(found.values()) == set(range(count)) else None
-
-
-def in_split(videos: Iterable[Video], tasks: Iterable[str], split: str) -> frozenset[str]:
-    """Ids of the videos that are in a split for one of the tasks."""
-    wanted = list(tasks)
-    return frozenset(v.id for v in videos if split in [split_of(v, task) for task in wanted])

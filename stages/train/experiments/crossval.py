@@ -23,8 +23,9 @@ from affcache.arrays import write_json
 from affcache.progress import say
 from affcache.store import Cache
 from affcache.windows import Sequence as FrameSequence
-from stages.train import data, inference
+from stages.train import data
 from stages.train.device import choose
+from stages.train.evaluation import means
 from stages.train.experiments.tracks import track_scores
 from stages.train.experiments.trials import left_out
 from stages.train.experiments.voting import RULES, vote
@@ -73,8 +74,8 @@ def crossval(job: Job, count: int, with_original: bool, folder: Path) -> dict[st
         seen = frozenset(s.subject for s in learn.training)
         models.append(Model(fold.name, run, seen, learn.validation))
     sizes = models[0].run.sizes
-    split, common = voted_on(job, sizes)
-    ballot = [(model, predictions(job, model.run, common)) for model in models]
+    split, common = voted_on(job)
+    ballot = [(model, means(model.run, common, choose(job.device))) for model in models]
     document = {
         "head": job.recipe.head,
         "cache": str(job.cache),
@@ -88,7 +89,7 @@ def crossval(job: Job, count: int, with_original: bool, folder: Path) -> dict[st
     return document
 
 
-def voted_on(job: Job, sizes: Sizes) -> tuple[str, list[FrameSequence]]:
+def voted_on(job: Job) -> tuple[str, list[FrameSequence]]:
     """The test split where it has labels, else the original validation split (else nothing)."""
     name, streams = what_it_sees(job)
     for split in ("test", "validation"):
@@ -98,17 +99,9 @@ def voted_on(job: Job, sizes: Sizes) -> tuple[str, list[FrameSequence]]:
     return "nothing", []
 
 
-def predictions(job: Job, run: Run, sequences: Sequence[FrameSequence]) -> Said:
-    """What a run says of sequences, frame by frame."""
-    device = choose(job.device)
-    head, _ = run.trained_head(device)
-    found = inference.predict(head, sequences, run.recipe.windows.test_length, device)
-    return [one.mean for one in found]
-
-
 def own_row(job: Job, model: Model) -> dict[str, Any]:
     """A model's row of Table 1: scored on the videos that it was validated on."""
-    said = predictions(job, model.run, model.validation)
+    said = means(model.run, model.validation, choose(job.device))
     people = len({s.subject for s in model.validation})
     own = scores(model.run.sizes, model.validation, said) if model.validation else {}
     return {"validation set": model.fold, "people": people, **track_scores(own)}

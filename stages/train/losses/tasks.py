@@ -20,8 +20,6 @@ from stages.train.losses.classes import soft_cross_entropy
 from stages.train.losses.regression import average, ccc_loss, counted
 from stages.train.sizes import Sizes
 
-OVER_UNITS = ("sum", "mean")
-
 
 def said(outputs: Tensor, sizes: Sizes) -> Tensor:
     """Outputs (B, L, K) as predictions: probabilities where the task is one of classes."""
@@ -36,10 +34,8 @@ def said(outputs: Tensor, sizes: Sizes) -> Tensor:
     return torch.cat(parts, -1)
 
 
-def losses(
-    labels: Tensor, outputs: Tensor, mask: Tensor, sizes: Sizes, units: str = "sum"
-) -> dict[str, Tensor]:
-    """A scalar per task: 1 - mean CCC (eq. 2, 6), cross entropy (eq. 4), binary cross entropy.
+def losses(labels: Tensor, outputs: Tensor, mask: Tensor, sizes: Sizes) -> dict[str, Tensor]:
+    """A scalar per task: 1 - mean CCC (eq. 2, 6), cross entropy (eq. 4, and over units eq. 5).
 
     Parameters
     ----------
@@ -47,7 +43,6 @@ def losses(
     outputs : (B, L, K), before softmax and sigmoid
     mask : (B, L) bool, the frames that count
     sizes : which columns are whose
-    units : over a frame's action units, see `unit_cross_entropy`
     """
     terms = {}
     for task in sizes.targets:
@@ -56,7 +51,7 @@ def losses(
         if task == "expr":
             terms[task] = soft_cross_entropy(truth, output, mask)
         elif task == "au":
-            terms[task] = unit_cross_entropy(truth, output, mask, over=units)
+            terms[task] = unit_cross_entropy(truth, output, mask, over="sum")
         else:
             terms[task] = ccc_loss(truth, output, mask)
     return terms

@@ -18,9 +18,10 @@ from affcache.store import Cache
 from affcache.table import show
 from affcache.targets import FIXED
 from affcache.windows import Sequence as FrameSequence
-from stages.train import data, inference
+from stages.train import data
 from stages.train.compounds import Category, load, scores
 from stages.train.device import choose
+from stages.train.evaluation import means
 from stages.train.run import Run, open_run
 
 TASKS = ("va", "expr", "au")  # what eq. 10 asks
@@ -80,11 +81,9 @@ def classified(
     device: torch.device,
 ) -> list[np.ndarray]:
     """Scores (T, categories) of every video, NaN in frames without a face."""
-    head, _ = run.trained_head(device)
-    sizes, length = run.sizes, run.recipe.windows.test_length
-    found = []
-    for one in inference.predict(head, sequences, length, device):
-        affect, expressions, units = (one.mean[:, sizes.columns(task)] for task in TASKS)
+    sizes, found = run.sizes, []
+    for rows in means(run, sequences, device):
+        affect, expressions, units = (rows[:, sizes.columns(task)] for task in TASKS)
         valence = affect[:, FIXED["va"].index("valence")]
         found.append(scores(categories, expressions, units, valence, sizes.targets["au"]))
     return found

@@ -19,9 +19,9 @@ from affcache.progress import Progress
 from affcache.store import Cache
 from affcache.table import show
 from affcache.windows import Sequence as FrameSequence
-from stages.train import data, inference
+from stages.train import data
 from stages.train.device import choose
-from stages.train.evaluation import labelled_split
+from stages.train.evaluation import labelled_split, means
 from stages.train.experiments.fusion import fuse, weights_of
 from stages.train.heads import Sizes
 from stages.train.inference import Predicted
@@ -101,8 +101,7 @@ def same_targets(runs: Sequence[Run]) -> Sizes:
     Raises
     ------
     RunError
-        If there are fewer than two runs, or they predict different things, or see features that
-        were extracted differently.
+        If there are fewer than two runs, or they predict different things.
     """
     if len(runs) < 2:
         raise RunError("an ensemble takes two runs or more: affcache ensemble RUN RUN ...")
@@ -128,22 +127,18 @@ def member(
 
     Raises
     ------
+    CacheError
+        If the run's cache was extracted in another way than this one.
     RunError
         If a split has nothing to score.
     """
     data.same_fingerprint(run.config["cache"], cache)
-    head, _ = run.trained_head(device)
-
-    def said(sequences: list[FrameSequence]) -> list[np.ndarray]:
-        length = run.recipe.windows.test_length
-        return [one.mean for one in inference.predict(head, sequences, length, device)]
-
     found, sequences = labelled_split(run, cache, split)
     validated = {}
     if needs_scores:
         _, validation = labelled_split(run, cache, "validation")
-        validated = scores(run.sizes, validation, said(validation))
-    return Member(name, found, sequences, said(sequences), validated)
+        validated = scores(run.sizes, validation, means(run, validation, device))
+    return Member(name, found, sequences, means(run, sequences, device), validated)
 
 
 def row(

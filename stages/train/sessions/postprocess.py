@@ -19,10 +19,10 @@ from affcache.store import Cache
 from affcache.table import show
 from affcache.targets import CONTINUOUS
 from affcache.windows import Sequence as FrameSequence
-from stages.train import data, inference, utterances
+from stages.train import data, utterances
 from stages.train.chains import FILE, apply_chain, fit
 from stages.train.device import choose
-from stages.train.evaluation import labelled_split
+from stages.train.evaluation import labelled_split, means
 from stages.train.heads import Sizes
 from stages.train.inference import Predicted
 from stages.train.prediction import write_csv
@@ -49,7 +49,7 @@ def postprocess_command(
     sizes, device = run.sizes, choose(device_name)
     columns = numbers(run)
     _, validation = labelled_split(run, cache, "validation")
-    said = predicted(run, validation, device)
+    said = means(run, validation, device)
     steps = [
         {**step, "target": name, "column": column}
         for task, name, column in columns
@@ -58,7 +58,7 @@ def postprocess_command(
     document: dict[str, Any] = {"steps": steps, "fps": sizes.fps, "sequence": sequence_length}
     write_json(folder / FILE, document)
     scored, sequences = labelled_split(run, cache, split)
-    found = said if scored == "validation" else predicted(run, sequences, device)
+    found = said if scored == "validation" else means(run, sequences, device)
     rows = [
         result(task, name, column, sequences, found, steps, sequence_length)
         for task, name, column in columns
@@ -101,13 +101,6 @@ def numbers(run: Run) -> list[tuple[str, str, int]]:
             f"({', '.join(CONTINUOUS)})"
         )
     return found
-
-
-def predicted(run: Run, sequences: Sequence[FrameSequence], device: torch.device) -> Said:
-    """What a run says, frame by frame."""
-    head, _ = run.trained_head(device)
-    length = run.recipe.windows.test_length
-    return [one.mean for one in inference.predict(head, sequences, length, device)]
 
 
 def fit_target(
@@ -178,7 +171,7 @@ def write_all(run: Run, cache: Cache, steps: Chain, out: Path, device: torch.dev
     out.mkdir(parents=True, exist_ok=True)
     frames = [step for step in steps if step["step"] != "utterances"]
     sequences = data.for_run(cache, sizes, run.config["pseudo"], run.pseudo_attributes())
-    for sequence, rows in zip(sequences, predicted(run, sequences, device), strict=True):
+    for sequence, rows in zip(sequences, means(run, sequences, device), strict=True):
         done = apply_chain(frames, rows).astype(np.float32)
         write_csv(out / f"{sequence.id}.csv", sizes, sequence, Predicted(done, None, {}))
     say(f"{len(sequences)} videos written to {out}")

@@ -19,7 +19,8 @@ from affcache.targets import FIXED
 from stages.simulate.cache import simulate_cache
 from stages.simulate.settings import Backbone, CacheSettings, Process
 from stages.train.data import for_run
-from stages.train.experiments.crossval import predictions
+from stages.train.device import choose
+from stages.train.evaluation import means
 from stages.train.jobs import Job, material, run_job
 from stages.train.recipe import load
 from stages.train.relatedness import load as relatedness
@@ -87,7 +88,7 @@ def learnt(cache: Path, seed: int, variants: tuple[str, ...]) -> dict[str, dict[
         job = Job(cache=cache, recipe=recipe, seed=seed, device="cpu")
         run = run_job(job, material(job), cache.with_name(f"{cache.stem}{variant}"))
         test = for_run(Cache(cache), run.sizes, run.config["pseudo"], {}, "test")
-        own = scores(run.sizes, test, predictions(job, run, test))
+        own = scores(run.sizes, test, means(run, test, choose("cpu")))
         both = {task: own[task]["f1_mean"] for task in ("expr", "au")}
         table[variant or "-both"] = {**both, "sum": sum(both.values())}
     print(seed, {v: {k: round(x, 3) for k, x in row.items()} for v, row in table.items()})

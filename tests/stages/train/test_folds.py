@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from affcache.errors import CacheError
 from affcache.store import Cache, unsealed, write_labels
-from stages.train.folds import annotated_folds, in_split, subject_folds
+from stages.train.folds import annotated_folds, subject_folds
 from tests.caches import make_cache
 
 PEOPLE = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 500)), min_size=2, max_size=40)
@@ -67,10 +67,3 @@ def test_folds_of_the_data_set_are_used_where_they_are_as_many(tmp_path: Path) -
     assert folds[0].validation == {"v02", "v05"}
     with pytest.raises(CacheError, match="the annotated folds split p00: one fold a person"):
         subject_folds(people, dict.fromkeys(people, 20), 3, {**named, "v03": 1})
-
-
-def test_a_split_is_that_of_any_task(tmp_path: Path) -> None:
-    cache = make_cache(tmp_path / "c.zarr", videos=4, subjects=4, frames=20, width=4)
-    videos = Cache(cache).videos()
-    assert in_split(videos, ["va", "au"], "validation") == {"v02"}
-    assert in_split(videos, ["au"], "validation") == set()

@@ -17,7 +17,8 @@ from affcache.store import Cache, seal, write_labels
 from stages.simulate.cache import simulate_cache
 from stages.simulate.settings import Backbone, CacheSettings
 from stages.train.data import for_run
-from stages.train.experiments.crossval import predictions
+from stages.train.device import choose
+from stages.train.evaluation import means
 from stages.train.jobs import Job, material, run_job
 from stages.train.recipe import load
 from stages.train.scoring import headline, scores
@@ -79,7 +80,7 @@ def score(
     job = Job(cache=cache, recipe=load(None, recipe, changes), seed=seed, device="cpu", start=start)
     run = run_job(job, material(job), cache.parent / name)
     test = for_run(Cache(cache), run.sizes, run.config["pseudo"], {}, "test")
-    return headline(scores(run.sizes, test, predictions(job, run, test))), run.folder
+    return headline(scores(run.sizes, test, means(run, test, choose("cpu")))), run.folder
 
 
 def test_recurrent_heads_of_affect_beat_the_same_layers_without_time(
