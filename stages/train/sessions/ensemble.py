@@ -107,7 +107,7 @@ def same_targets(runs: Sequence[Run]) -> Sizes:
         raise RunError("an ensemble takes two runs or more: affcache ensemble RUN RUN ...")
     first = runs[0]
     for run in runs[1:]:
-        if run.sizes.targets != first.sizes.targets:
+        if list(run.sizes.targets.items()) != list(first.sizes.targets.items()):  # in this order
             raise RunError(
                 f"{run.folder}: predicts {run.recipe.task}, but {first.folder} predicts "
                 f"{first.recipe.task}; an ensemble needs runs of one task"

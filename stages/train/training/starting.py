@@ -77,15 +77,22 @@ def _inherit(run: Run, head: nn.Module) -> str:
             "another --out to start from what it is now"
         )
     trained, standing = source.trained_head(torch.device("cpu"))
-    fresh = fit(head, trained.state_dict(), str(source.folder))
+    # the order of columns counts: outputs of "au+va" have the shape of those of "va+au"
+    alike = list(source.sizes.targets.items()) == list(run.sizes.targets.items())
+    fresh = fit(head, trained.state_dict(), str(source.folder), alike)
     beside = f"; of the seed's own: {', '.join(fresh)}" if fresh else ""
     return f"initial weights of {source.folder} (iteration {standing.iteration}){beside}"
 
 
-def fit(head: nn.Module, weights: Mapping[str, Tensor], where: str) -> list[str]:
+def fit(head: nn.Module, weights: Mapping[str, Tensor], where: str, alike: bool) -> list[str]:
     """Put weights into a head; returns the names of what it has beside them.
 
     Output layers of a head of other tasks (`Head.OUTPUTS`) are left behind.
+
+    Parameters
+    ----------
+    where : the run that the weights are of
+    alike : whether both have the same columns in the same order
 
     Raises
     ------
@@ -96,7 +103,8 @@ def fit(head: nn.Module, weights: Mapping[str, Tensor], where: str) -> list[str]
     weights = {
         name: tensor
         for name, tensor in weights.items()
-        if not name.startswith(outputs) or (name in own and tensor.shape == own[name].shape)
+        if not name.startswith(outputs)
+        or (alike and name in own and tensor.shape == own[name].shape)
     }
     homeless = [name for name in weights if name not in own]
     if homeless:

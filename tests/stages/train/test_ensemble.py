@@ -7,9 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from affcache.errors import RunError
 from affcache.targets import FIXED
 from stages.train.experiments.fusion import fuse, weights_of
 from stages.train.heads import Sizes
+from stages.train.recipe import load
+from stages.train.run import Run
+from stages.train.sessions.ensemble import same_targets
 from tests.stages.train.conftest import Outcome, quick
 
 VA = Sizes({"features": 1}, {"va": FIXED["va"]}, 25.0)
@@ -123,6 +127,18 @@ def table(path: Path) -> np.ndarray:
     rows = np.genfromtxt(path, delimiter=",", names=True)
     both = np.stack([rows["valence"], rows["arousal"]], axis=1)
     return both[np.isfinite(both).all(axis=1)]
+
+
+def test_columns_in_another_order_are_not_mixed_up(tmp_path: Path) -> None:
+    def opened(task: str) -> Run:
+        targets = [[one, list(FIXED[one])] for one in task.split("+")]
+        sizes = {"streams": [["features", 8]], "targets": targets, "fps": 25.0}
+        recipe = load("mt", None, [f"task={task}"]).as_dict()
+        return Run(tmp_path / task, {"sizes": sizes, "recipe": recipe})
+
+    assert same_targets([opened("va+au"), opened("va+au")]).count == 14
+    with pytest.raises(RunError, match=r"predicts au\+va, but .* predicts va\+au"):
+        same_targets([opened("va+au"), opened("au+va")])
 
 
 def test_one_run_is_no_ensemble(runs: list[Path], affcache: Callable[..., Outcome]) -> None:

@@ -9,6 +9,9 @@ import torch
 from safetensors.torch import load_file
 
 from affcache.errors import RunError
+from affcache.targets import FIXED
+from stages.train.heads import Sizes
+from stages.train.heads.multitask import MultiTask, MultiTaskSettings
 from stages.train.jobs import Job, material, run_job
 from stages.train.recipe import load
 from stages.train.run import open_run
@@ -121,3 +124,19 @@ def test_class_weights_are_those_of_the_new_training_set(cache: Path, tmp_path: 
     again = run_job(dataclasses.replace(job, start=first), fewer, tmp_path / "again").folder
     one, other = (load_file(run / "best.safetensors") for run in (first, again))
     assert not torch.equal(one["model.class_weights"], other["model.class_weights"])
+
+
+def test_outputs_for_other_columns_are_made_afresh_although_they_would_fit() -> None:
+    """Valence's weights are not those of a unit that stands in its place."""
+    orders = [{task: FIXED[task] for task in tasks} for tasks in (("va", "au"), ("au", "va"))]
+    first, second = (
+        MultiTask(Sizes({"features": 4}, targets, 25.0), MultiTaskSettings(width=3))
+        for targets in orders
+    )
+    weights = {name: tensor.clone() for name, tensor in first.state_dict().items()}
+    before = second.output.weight.clone()
+    assert starting.fit(second, weights, "there", False) == ["output.weight", "output.bias"]
+    assert second.output.weight.equal(before)
+    assert second.state_dict()["body.0.0.weight"].equal(weights["body.0.0.weight"])
+    assert starting.fit(second, weights, "there", True) == []
+    assert second.output.weight.equal(weights["output.weight"])
