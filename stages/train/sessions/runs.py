@@ -168,7 +168,10 @@ def _calibration(document: dict[str, Any]) -> list[dict[str, Any]]:
 def _pivot(
     scores: Sequence[dict[str, Any]], metric: str, names: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Rows per predictor, columns per target and mean; pooled and, where few, per sequence."""
+    """Rows per predictor, columns per target and mean; pooled and, where few, per sequence.
+
+    More than two targets are rows instead, and predictors columns: twelve units fit no terminal.
+    """
     rows: dict[str, dict[str, Any]] = {}
     for score in scores:
         row = rows.setdefault(score["predictor"], {"": score["predictor"]})
@@ -178,4 +181,12 @@ def _pivot(
             if f"{metric}_{name}" in score:
                 row[prefix + short] = score[f"{metric}_{name}"]
     # a correlation is the same whatever the spread, so it is shown once
-    return [row for name, row in rows.items() if metric != "pcc" or not name.endswith("matched")]
+    shown = [row for name, row in rows.items() if metric != "pcc" or not name.endswith("matched")]
+    if len(names) == 2 or not shown:
+        return shown
+    headings = [str(row[""]).replace("pseudo-labels", "pseudo labels") for row in shown]  # wrap
+    return [
+        {"": column, **{said: row.get(column) for said, row in zip(headings, shown, strict=True)}}
+        for column in shown[0]
+        if column
+    ]

@@ -21,6 +21,7 @@ from stages.train.data import for_run
 from stages.train.run import open_run
 from tests.caches import make_cache
 from tests.stages.train.conftest import Outcome, quick
+from tests.stages.train.multitask_world import short, small_world
 from tests.stages.train.simulated import simulate
 
 Command = Callable[..., Outcome]
@@ -253,6 +254,30 @@ def test_a_cache_of_another_fingerprint_is_refused_with_what_differs(
         refused = affcache(*command)
         assert refused.status == 2
         assert "backbone.name: mini-xception in the run, facenet here" in refused.err
+
+
+def test_twelve_units_are_rows_of_a_table_that_fits_a_terminal(
+    tmp_path: Path, affcache: Command
+) -> None:
+    world, out = small_world(tmp_path / "world.zarr"), tmp_path / "run"
+    few = short("training.epochs=1", "training.iterations=2")
+    done = affcache("train", "--cache", world, "--head", "streaming", "--out", out, *few)
+    assert done.status == 0, done.err
+    document = json.loads(affcache("evaluate", out, "--json").out)
+    lines = affcache("evaluate", out).out.splitlines()
+    assert max(map(len, lines)) <= 80
+    table = lines[next(i for i, line in enumerate(lines) if line.startswith("F1 of au")) :]
+    row = next(
+        score
+        for score in document["scores"]
+        if (score["task"], score["predictor"], score["over"]) == ("au", "streaming", "frames")
+    )
+    shown = next(line for line in table if line.startswith("│ AU26 ")).split("│")
+    assert float(shown[-2]) == pytest.approx(row["f1_AU26"], abs=6e-4)
+    assert [line.split("│")[1].strip() for line in table if line.startswith("│ AU")][:2] == [
+        "AU1",
+        "AU2",
+    ]
 
 
 def test_windows_that_fit_no_video_are_refused_before_a_folder_is_made(
