@@ -59,7 +59,8 @@ def lag_rows(
 ) -> list[dict[str, Any]]:
     """Lag of predictions behind their labels, a row per target of the tasks that are numbers.
 
-    The first and last REACH frames of a sequence do not count where it has twice as many others: a
+    No lag above a fifth of the sequences' median length is tried: where few frames overlap, drifting
+    series correlate by chance. The first and last REACH frames of a sequence do not count where it has twice as many others: a
     delayed output has nothing to say there, and whatever stands in for it has a lag of its own.
 
     Parameters
@@ -69,16 +70,20 @@ def lag_rows(
     Returns
     -------
     Rows of "task", "target", "lag_frames", "lag_seconds" and "correlation" there: a positive lag
-    says that the output comes after the label, as it would from a head that learnt too long a delay
+    says that the output comes after the label, as it would from a head that learnt too long a
+    delay. No row where the sequences are too short
     """
-    rows = []
+    reach = min(REACH, int(np.median([len(s) for s in sequences])) // 5)
+    rows: list[dict[str, Any]] = []
+    if reach < COARSE:
+        return rows
     for task, columns in sizes.targets.items():
         for name in columns if task in CONTINUOUS else ():
             k = sizes.columns(task).start + columns.index(name)
             labels = [_inner(s.labels[:, k]) for s in sequences]
             pairs = zip(sequences, said, strict=True)
             output = [_inner(np.where(s.valid, own[:, k], np.nan)) for s, own in pairs]
-            lag = output_lag(labels, output)
+            lag = output_lag(labels, output, reach)
             rows.append(
                 {
                     "task": task,

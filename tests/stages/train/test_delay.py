@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from affcache.windows import Sequence
-from stages.train.delay import correlations, lag_rows, output_lag
+from stages.train.delay import COARSE, correlations, lag_rows, output_lag
 from stages.train.heads import Sizes
 
 
@@ -41,6 +41,32 @@ def test_a_series_that_does_not_vary_has_no_lag() -> None:
     assert np.isnan(output_lag([np.zeros(50)], [course(50)], reach=10)).all()
 
 
+def spoken(labels: np.ndarray, valid: np.ndarray) -> Sequence:
+    """A sequence of which only labels and faces matter."""
+    return Sequence(
+        id="a",
+        subject="a",
+        features=np.zeros((len(labels), 1), np.float16),
+        pseudo=labels,
+        labels=labels,
+        counted=valid,
+        valid=valid,
+        time=np.arange(len(labels)) / 25,
+    )
+
+
+def test_short_sequences_are_not_asked_for_lags_of_which_they_show_little() -> None:
+    sizes = Sizes({"features": 1}, {"va": ("valence", "arousal")}, 25.0)
+    drifting = [np.stack([course(150, seed), course(150, seed + 9)], axis=1) for seed in range(4)]
+    said = [rows[::-1].copy() for rows in drifting]
+    everywhere = np.ones(150, bool)
+    sequences = [spoken(rows.astype(np.float32), everywhere) for rows in drifting]
+    for row in lag_rows(sizes, sequences, said):
+        assert abs(row["lag_frames"]) <= 30 + COARSE
+    few = [spoken(rows[:20].astype(np.float32), everywhere[:20]) for rows in drifting]
+    assert lag_rows(sizes, few, [rows[:20] for rows in said]) == []
+
+
 def test_rows_are_of_the_inner_frames_with_a_face_and_a_label() -> None:
     whole = np.stack([course(800), course(800, 1)], axis=1)
     labels, said = whole[20:620].astype(np.float32), whole[8:608].copy()
@@ -48,16 +74,7 @@ def test_rows_are_of_the_inner_frames_with_a_face_and_a_label() -> None:
     valid = np.arange(600) % 7 > 0
     said[~valid] = 99
     labels[300:320] = np.nan
-    sequence = Sequence(
-        id="a",
-        subject="a",
-        features=np.zeros((600, 1), np.float16),
-        pseudo=labels,
-        labels=labels,
-        counted=valid,
-        valid=valid,
-        time=np.arange(600) / 25,
-    )
+    sequence = spoken(labels, valid)
     sizes = Sizes({"features": 1}, {"va": ("valence", "arousal")}, 25.0)
     rows = lag_rows(sizes, [sequence], [said])
     assert [row["target"] for row in rows] == ["valence", "arousal"]
