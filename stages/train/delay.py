@@ -59,9 +59,10 @@ def lag_rows(
 ) -> list[dict[str, Any]]:
     """Lag of predictions behind their labels, a row per target of the tasks that are numbers.
 
-    No lag above a fifth of the sequences' median length is tried: where few frames overlap, drifting
-    series correlate by chance. The first and last REACH frames of a sequence do not count where it has twice as many others: a
-    delayed output has nothing to say there, and whatever stands in for it has a lag of its own.
+    No lag above a fifth of the sequences' median length is tried: where few frames overlap,
+    drifting series correlate by chance. The first and last REACH frames of a sequence do not count
+    where it has twice as many others: a delayed output has nothing to say there, and whatever
+    stands in for it has a lag of its own.
 
     Parameters
     ----------
