@@ -35,6 +35,6 @@ def complexity(features: int, as_json: bool) -> None:
       affcache bench complexity
       affcache bench complexity --json
     """
-    from stages.train.complexity_table import show_complexity
+    from stages.train.sessions.complexity import show_complexity
 
     show_complexity(features, as_json=as_json)

@@ -29,9 +29,9 @@ from affcache.metrics import ccc, icc, pcc, rmse
 from affcache.progress import say
 from affcache.store import Cache
 from affcache.table import show
-from stages.train import inference, scoring
+from stages.train import scoring
 from stages.train.device import choose
-from stages.train.evaluation import labelled_split
+from stages.train.evaluation import labelled_split, means
 from stages.train.heads import head_class
 from stages.train.jobs import Job, default_folder, material, run_job
 from stages.train.recipe import load
@@ -171,8 +171,8 @@ def tabulate(runs: Sequence[Run], device: torch.device) -> dict[str, Any]:
         table += own
         if own[0]["n"] is not None:
             numbers = [key for key, value in own[0].items() if isinstance(value, float)]
-            means = {key: float(np.mean([row[key] for row in own])) for key in numbers}
-            table.append({"model": f"{head}-avg", "head": head, "n": None, **means})
+            average = {key: float(np.mean([row[key] for row in own])) for key in numbers}
+            table.append({"model": f"{head}-avg", "head": head, "n": None, **average})
     return {"split": split, "rows": table}
 
 
@@ -180,9 +180,8 @@ def scores(run: Run, device: torch.device) -> tuple[str, dict[str, float]]:
     """RMSE, COR, ICC and CCC of valence, arousal and their mean, and the split they are of."""
     cache = Cache(run.config["cache"]["path"])
     split, sequences = labelled_split(run, cache, None)
-    head, _ = run.trained_head(device)
-    predicted = inference.predict(head, sequences, run.recipe.windows.test_length, device)
-    truths, guesses = scoring.labelled(run.sizes, "va", sequences, [p.mean for p in predicted])
+    predicted = means(run, sequences, device)
+    truths, guesses = scoring.labelled(run.sizes, "va", sequences, predicted)
     truth, said = np.concatenate(truths), np.concatenate(guesses)
     names = run.sizes.targets["va"]
     found: dict[str, float] = {}

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.train.heads import Sizes
+from stages.train.heads.compact import over_counted
 from stages.train.heads.regression import Regression, RegressionSettings
 from stages.train.settings import number
 
@@ -62,20 +63,12 @@ class BidirectionalGru(Regression):
         states = features
         for forward, backward in zip(self.forwards, self.backwards, strict=True):
             states = self.dropout(states)
-            past = over_counted(forward, states, mask)
-            future = over_counted(backward, states.flip(1), mask.flip(1)).flip(1)
+            past = _states(forward, states, mask)
+            future = _states(backward, states.flip(1), mask.flip(1)).flip(1)
             states = torch.cat([past, future], dim=-1)
         said: Tensor = self.readout(self.dropout(states))
         return said
 
 
-def over_counted(network: nn.Module, rows: Tensor, mask: Tensor) -> Tensor:
-    """A causal recurrent network's outputs (B, L, H) over the frames of rows (B, L, D) that count.
-
-    Each sequence's counted frames are moved to its beginning, in order, where nothing that follows
-    can influence them, and their outputs back to where they belong; elsewhere outputs mean nothing.
-    Unlike torch's packed sequences that needs no lengths, so nothing waits for the device.
-    """
-    order = (~mask).byte().argsort(dim=1, stable=True).unsqueeze(-1)
-    together, _ = network(rows.gather(1, order.expand_as(rows)))
-    return torch.empty_like(together).scatter(1, order.expand_as(together), together)
+def _states(gru: nn.Module, rows: Tensor, mask: Tensor) -> Tensor:
+    return over_counted(lambda given: gru(given)[0], rows, mask)

@@ -2,7 +2,8 @@
 
 A frame without a face says nothing, so a recurrent layer should not be fed the zeros that stand in
 its place. The counted frames of each window are moved together, run through the layer at its full
-speed, and moved back.
+speed, and moved back. Unlike torch's packed sequences that needs no lengths, so nothing waits for
+the device.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 from affcache.errors import RecipeError
 from stages.train.heads import Sizes, Windows
 from stages.train.heads.attention import AttentionSettings, SelfAttention, sines
-from stages.train.heads.bigru import BidirectionalGru, BigruSettings, over_counted
+from stages.train.heads.bigru import BidirectionalGru, BigruSettings
 from stages.train.heads.convgru import ConvGru, ConvgruSettings, ConvLayer
 from stages.train.heads.mlp import FrameNetwork, MlpSettings
 from stages.train.heads.regression import Regression
@@ -138,17 +138,6 @@ def test_a_bidirectional_gru_is_torchs_own_over_packed_sequences() -> None:
     said = head.predict(windows).mean
     for own, mask, rows in zip(said, windows.mask, states, strict=True):
         torch.testing.assert_close(own[mask], head.readout(rows[: mask.sum()]))
-
-
-def test_outputs_over_counted_frames_are_those_of_these_frames_alone() -> None:
-    windows = some_windows()
-    network = nn.GRU(12, 4, batch_first=True).double()
-    mask = windows.mask.clone()
-    mask[1] = False
-    states = over_counted(network, windows.features, mask)
-    for b in (0, 2):
-        alone, _ = network(windows.features[b, mask[b]].unsqueeze(0))
-        torch.testing.assert_close(states[b, mask[b]], alone[0])
 
 
 @pytest.mark.parametrize("kind", KINDS)

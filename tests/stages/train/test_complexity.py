@@ -95,7 +95,7 @@ def counted(rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> list
         asked.append(features)
         return rows
 
-    monkeypatch.setattr("stages.train.complexity_table.complexity", known)
+    monkeypatch.setattr("stages.train.sessions.complexity.complexity", known)
     return asked
 
 
