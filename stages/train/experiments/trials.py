@@ -21,7 +21,7 @@ from affcache.errors import AffcacheError, RecipeError, RunError
 from affcache.metrics import METRICS
 from affcache.progress import Progress, say
 from affcache.store import Cache
-from stages.train import data, evaluation
+from stages.train import data, evaluation, filling
 from stages.train.device import choose
 from stages.train.folds import Fold, annotated_folds, subject_folds
 from stages.train.jobs import Job, material, run_job
@@ -90,11 +90,29 @@ def left_out(job: Job, count: int) -> Sequence[Fold | None]:
             "people that it has seen; start from a run on another cache, or leave it out"
         )
     learn = material(job)
+    _mention_hindsight(job)
     sequences = data.together(learn.annotated, learn.validation)
     subjects = {s.id: s.subject for s in sequences}
     frames = {s.id: int(s.counted.sum()) for s in sequences}
     videos = [v for v in Cache(job.cache).videos() if v.id in subjects]
     return subject_folds(subjects, frames, count, annotated_folds(videos, count))
+
+
+def _mention_hindsight(job: Job) -> None:
+    """Say which pseudo-labels that fill holes were made with annotations of people left out."""
+    here = str(job.cache.resolve())
+    names = [
+        made["name"]
+        for made in filling.provenance(Cache(job.cache), job.fill)
+        if "run" not in made
+        or Path(made["run"]).is_dir()
+        and here in learnt_from(Path(made["run"]))
+    ]
+    if names:
+        say(
+            f"--fill {', '.join(names)}: made with annotations of the training split, whose people "
+            "are left out in turn here; scores of folds flatter"
+        )
 
 
 def carry_out(trials: Sequence[Trial], parallel: int, scheduler: str | None) -> list[Outcome]:

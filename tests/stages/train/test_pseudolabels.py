@@ -15,6 +15,7 @@ from stages.train.confident import sure_classes, sure_units
 from stages.train.data import for_run
 from stages.train.device import choose
 from stages.train.evaluation import labelled_split
+from stages.train.experiments.trials import left_out
 from stages.train.folds import Fold
 from stages.train.jobs import Job, Material, material, run_job
 from stages.train.recipe import load
@@ -250,6 +251,22 @@ def test_a_fold_is_not_scored_on_what_is_for_the_test(world: Path, teacher: Path
     assert name == "held-out"
     shown = [np.isfinite(own.labels[:, run.sizes.columns(t)]).any() for t in ("va", "expr", "au")]
     assert shown == [True, False, True]
+
+
+def test_folds_say_which_pseudo_labels_know_the_people_left_out(
+    world: Path, teacher: Path, affcache: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert affcache("pseudo-label", "--rules", "--cache", world, "--min-support", 5).status == 0
+    words = ("pseudo-label", "--from", teacher, "--cache", world, "--threshold", 0.5)
+    assert affcache(*words).status == 0
+
+    def said(*fill: str) -> str:
+        left_out(Job(cache=world, recipe=load("streaming"), fill=fill), 2)
+        return capsys.readouterr().err
+
+    assert "--fill rules: made with annotations of the training split" in said("rules")
+    assert "flatter" not in said("teacher"), "it has learnt from the cache that this is a copy of"
+    assert "flatter" not in said()
 
 
 def test_of_several_sets_the_first_wins(world: Path) -> None:
