@@ -26,6 +26,8 @@ def scores(
 ) -> dict[str, dict[str, float]]:
     """Every metric of every task that the sequences are annotated for (`metrics.summarise`).
 
+    A task without two frames to compare (over sequences: in any of them) has no scores.
+
     Parameters
     ----------
     said : one (T, K) array a sequence
@@ -34,7 +36,8 @@ def scores(
     table = {}
     for task, names in sizes.targets.items():
         truths, guesses = labelled(sizes, task, sequences, said)
-        if sum(map(len, truths)) > 1:
+        lengths = [len(truth) for truth in truths]
+        if (sum(lengths) if over == "frames" else max(lengths, default=0)) > 1:
             table[task] = summarise(truths, guesses, over, names, task)
     return table
 
