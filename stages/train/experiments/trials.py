@@ -101,13 +101,12 @@ def left_out(job: Job, count: int) -> Sequence[Fold | None]:
 def _mention_hindsight(job: Job) -> None:
     """Say which pseudo-labels that fill holes were made with annotations of people left out."""
     here = str(job.cache.resolve())
-    names = [
-        made["name"]
-        for made in filling.provenance(Cache(job.cache), job.fill)
-        if "run" not in made
-        or Path(made["run"]).is_dir()
-        and here in learnt_from(Path(made["run"]))
-    ]
+
+    def knows(made: Mapping[str, Any]) -> bool:
+        run = Path(made["run"]) if "run" in made else None  # rules have none, and no other cache
+        return run is None or (run.is_dir() and here in learnt_from(run))
+
+    names = [made["name"] for made in filling.provenance(Cache(job.cache), job.fill) if knows(made)]
     if names:
         say(
             f"--fill {', '.join(names)}: made with annotations of the training split, whose people "
