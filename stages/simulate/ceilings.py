@@ -6,9 +6,9 @@ intensities, are averages of the known map over the belief, taken at 8 x 8 point
 probability. So these are the best expression for accuracy and the best intensity for the squared
 error; units count as present from a probability of one half.
 
-Convention: a frame is scored if it has a face; intensities are scored from -1 to 1. "matched"
+Convention: a frame is scored if it has a face; intensities are scored from 0 to 5. "matched"
 shifts and stretches the predictions of the whole split to the training labels' mean and standard
-deviation, as `affcache evaluate` does.
+deviation. Both as `affcache evaluate` does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import numpy as np
 from affcache.metrics import accuracy, f1, f1_macro, icc, match_spread, mse, summarise
 from affcache.schema import DIMENSIONS, EXPRESSIONS
 from affcache.table import show
-from affcache.targets import HALF_SCALE
 from stages.simulate import circumplex, observation, oracles
 from stages.simulate.oracles import Belief
 from stages.simulate.process import Drawn
@@ -114,7 +113,6 @@ class Ceilings:
         if task == "au":
             return {"f1_mean": float(np.mean([f1(y, p) for y, p in pairs]))}
         if task == "au_intensity":
-            pairs = [(y / HALF_SCALE - 1, p / HALF_SCALE - 1) for y, p in pairs]
             return {
                 "icc_mean": float(np.mean([icc(y, p) for y, p in pairs])),
                 "mse_mean": float(np.mean([mse(y, p) for y, p in pairs])),

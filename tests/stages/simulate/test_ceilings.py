@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from stages.simulate import circumplex
+from affcache.metrics import summarise
+from stages.simulate import circumplex, observation
 from stages.simulate.ceilings import Ceilings, best, show_ceilings, standard_points
 from stages.simulate.oracles import Belief
 from stages.simulate.process import draw
@@ -49,6 +50,22 @@ def test_more_context_is_better_at_every_task() -> None:
     ):
         order = [scores[task][name][metric] for name in ("frame", "window", "smoother")]
         assert order == sorted(order), task
+
+
+def test_intensities_are_scored_on_the_scale_of_an_evaluation() -> None:
+    """Squared errors of `affcache evaluate` lie beside these, from 0 to 5 squared."""
+    settings = CacheSettings(frames=50, tasks=("au_intensity",))
+    drawn = draw(settings, range(4))
+    seen = slice(settings.reach, settings.reach + settings.frames)
+    shown = observation.classified(settings.process, drawn.shown[:, seen])
+    truth, said = (circumplex.intensities(va[drawn.valid]) for va in (drawn.labels, shown))
+    found = ceilings(settings, range(4)).scores()["au_intensity"]["pseudo-labels"]
+    truths, predictions = ([rows / 2.5 - 1] for rows in (truth, said))
+    names = tuple(f"AU{k}" for k in range(truth.shape[1]))
+    evaluated = summarise(truths, predictions, targets=names, task="au_intensity")
+    assert found["mse_mean"] == pytest.approx(((truth - said) ** 2).mean(), rel=1e-6)
+    assert found["mse_mean"] == pytest.approx(evaluated["mse_mean"], rel=1e-5)
+    assert found["icc_mean"] == pytest.approx(evaluated["icc_mean"], rel=1e-5)
 
 
 def test_a_sure_belief_says_what_follows_from_it() -> None:
