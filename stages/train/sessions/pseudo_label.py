@@ -32,4 +32,7 @@ def run_command(
         made = from_teacher(open_run(run), cache, threshold, choose(device))
     store(cache, called, made)
     show(f"{cache.path}: pseudo/{called}", made.table, as_json=as_json)
+    if not any(row["sure"] for row in made.table):
+        say("sure of no frame: lower --threshold, or train the run for longer")
+        return
     say(f"use them: affcache train --cache {cache.path} --fill {called}")

@@ -95,6 +95,15 @@ def test_a_teachers_sure_decisions_are_stored_beside_the_annotations(
     assert 0 <= table["expr"]["agreement, others"] <= 1
 
 
+def test_a_teacher_that_is_never_sure_is_not_recommended(
+    world: Path, teacher: Path, affcache: Command
+) -> None:
+    done = affcache("pseudo-label", "--from", teacher, "--cache", world, "--threshold", 1)
+    assert done.status == 0, done.err
+    assert "sure of no frame: lower --threshold" in done.err
+    assert "use them" not in done.err
+
+
 def test_rules_are_mined_from_the_training_split_alone(world: Path, affcache: Command) -> None:
     words = ("pseudo-label", "--rules", "--cache", world, "--min-support", 5)
     done = affcache(*words, "--name", "surely", "--json")
