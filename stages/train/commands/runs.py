@@ -180,7 +180,8 @@ def predict(
 
     Writes for each video a CSV (frame, time, valid, valence, valence_std, arousal, arousal_std;
     empty where there is no face) and a PNG of both traces over time. A video file is first
-    extracted with the backbone of the run's cache.
+    extracted with the backbone of the run's cache. Expressions and units are probabilities,
+    intensities of units x / 2.5 - 1 of the scale from 0 to 5 that `affcache evaluate` scores.
 
     Of an Affective Process the CSV also tells how much of each deviation is the decoder's
     (valence_decoder_std) and how much the latent's (valence_latent_std), and an .npz beside it
