@@ -249,10 +249,12 @@ def _announce(
     recipe = run.recipe
     parameters = sum(p.numel() for p in run.new_head().parameters())
     frames = sum(int(s.counted.sum()) for s in training)
+    name = run.config["pseudo"]
+    pseudo = f"pseudo-labels {name!r}" if name else "no pseudo-labels"
     say(
         f"{recipe.head}: {parameters:,} parameters on {device}, {len(training)} training videos "
         f"({frames:,} labelled frames), {len(validation)} for validation, "
-        f"pseudo-labels {run.config['pseudo']!r}, into {run.folder}"
+        f"{pseudo}, into {run.folder}"
     )
     bare = [
         task
@@ -263,5 +265,3 @@ def _announce(
         say(f"no training labels of {', '.join(bare)}: what it predicts of them means nothing")
     if not validation:
         say("no labelled validation split: no score along the way, and the last epoch is kept")
-    if run.last.exists():
-        say(f"going on after epoch {len(run.metrics())} of {recipe.training.epochs}")

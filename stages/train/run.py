@@ -19,6 +19,7 @@ import torch
 
 from affcache.arrays import read_json, write_json
 from affcache.errors import CacheError, RunError
+from affcache.progress import say
 from stages.train import checkpoint
 from stages.train.heads import Head, Sizes, head_class
 from stages.train.recipe import Recipe, from_tables
@@ -120,6 +121,9 @@ def open_run(folder: Path) -> Run:
 def start_or_resume(folder: Path, config: Mapping[str, Any], pseudo: Mapping[str, Any]) -> Run:
     """Make a run folder, or open the one that is there if it is the same run.
 
+    Another run that never got as far as a checkpoint, because its loss was not a number, say, has
+    nothing to lose: its settings are replaced.
+
     Raises
     ------
     RunError
@@ -129,6 +133,10 @@ def start_or_resume(folder: Path, config: Mapping[str, Any], pseudo: Mapping[str
         run = open_run(folder)
         keys = [*DECISIVE, *ALSO, *({FILES} & run.config.keys())]
         differing = _differences(_decisive(run.config, keys), _decisive(config, keys))
+        if differing and not run.last.exists():
+            with held(run):
+                say(f"{folder}: held a run without a checkpoint, whose settings are replaced")
+                return _written(folder, config, pseudo)
         if differing:
             more = f"; and {len(differing) - NAMED} more" if len(differing) > NAMED else ""
             raise RunError(
@@ -139,9 +147,7 @@ def start_or_resume(folder: Path, config: Mapping[str, Any], pseudo: Mapping[str
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError(f"{folder}: not empty and not a run; choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "pseudo.json", pseudo)
-    write_json(folder / CONFIG, config)
-    return open_run(folder)
+    return _written(folder, config, pseudo)
 
 
 @contextmanager
@@ -153,6 +159,12 @@ def held(run: Run) -> Iterator[None]:
         except BlockingIOError:
             raise RunError(f"{run.folder}: another process is training into it") from None
         yield
+
+
+def _written(folder: Path, config: Mapping[str, Any], pseudo: Mapping[str, Any]) -> Run:
+    write_json(folder / "pseudo.json", pseudo)
+    write_json(folder / CONFIG, config)
+    return open_run(folder)
 
 
 def _decisive(config: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:

@@ -65,6 +65,8 @@ def train(
     total = recipe.training.epochs * per_epoch
     if out_of_patience(state, recipe):
         return state.standing
+    if first:
+        say(f"going on after iteration {first} of {total}")
     source = windows_of(run, training)
     way = choose_way(data, source, device, workers)
     if way == "device":
@@ -86,7 +88,7 @@ def train(
                 began = time.monotonic()
                 keep(run, state, row)
                 write(row)
-                say(_line(row, state.standing, recipe))
+                say(_line(row, state.standing, recipe, min(per_epoch, k + 1 - first)))
             if time.monotonic() - spoke >= SPEAK_EVERY or k + 1 == total:
                 spoke = time.monotonic()
                 progress.advance(k + 1 - first - progress.done, f"loss {float(terms['loss']):.3f}")
@@ -147,11 +149,12 @@ def end_epoch(
         return row | head.report()
 
 
-def _line(row: dict[str, Any], standing: Standing, recipe: Recipe) -> str:
+def _line(row: dict[str, Any], standing: Standing, recipe: Recipe, iterations: int) -> str:
+    """An epoch in words; `iterations` is how many of it this process computed."""
     said = f"epoch {row['epoch']}/{recipe.training.epochs}: loss {row['loss']:.4f}"
     if standing.best_score is not None:
         said += (
             f", validation score {row['validation_score']:.3f} "
             f"(best {standing.best_score:.3f} in epoch {standing.best_epoch})"
         )
-    return f"{said}, {recipe.training.iterations / max(row['seconds'], 1e-9):.0f} iterations/s"
+    return f"{said}, {iterations / max(row['seconds'], 1e-9):.0f} iterations/s"

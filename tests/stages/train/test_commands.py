@@ -440,3 +440,18 @@ def test_the_columns_of_several_tasks_stay_in_the_order_of_the_recipe(
         for name in ("labels", "pseudo")
     )
     assert rows["va", "pseudo-labels"]["ccc_valence"] == pytest.approx(ccc(truth[:, 0], said[:, 0]))
+
+
+def test_a_run_that_failed_before_its_first_checkpoint_does_not_stand_in_the_way(
+    cache: Path, tmp_path: Path, affcache: Command
+) -> None:
+    words = ("train", "--cache", cache, "--out", tmp_path / "run", *quick())
+    failed = affcache(*words, "--set", "optimiser.learning_rate=1e30")
+    assert failed.status == 2
+    assert "try a lower optimiser.learning_rate" in failed.err
+    done = affcache(*words)
+    assert done.status == 0, done.err
+    assert "held a run without a checkpoint, whose settings are replaced" in done.err
+    other = affcache(*words, "--set", "optimiser.learning_rate=1e-3")
+    assert other.status == 2, "now there is something to lose"
+    assert "holds another run" in other.err
