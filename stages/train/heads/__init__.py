@@ -4,9 +4,60 @@ The trainer, the evaluation and the drawings know heads only through `Head`. A n
 with one class and one row in `HEADS`, or, in a package of somebody else's, an entry point of the
 group `affcache.heads`.
 
+A whole one of somebody else's, leaky_head.py::
+
+    # A linear layer, then a leaky integrator over the frames that have a face.
+
+    from dataclasses import dataclass
+
+    import torch
+
+    from stages.train.heads import Head, Prediction
+    from stages.train.heads.compact import over_counted
+    from stages.train.losses.regression import ccc_loss
+    from stages.train.settings import number
+
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class LeakySettings:
+        keep: float = number(0.8, low=0.0, high=1.0)  # share of the state that lasts
+
+
+    class Leaky(Head):
+        Settings = LeakySettings
+        TASKS = ("va",)
+
+        def __init__(self, sizes, settings):
+            torch.nn.Module.__init__(self)
+            self.keep = settings.keep
+            self.linear = torch.nn.Linear(sizes.features, sizes.count)
+
+        def integrate(self, rows):
+            state, states = rows[:, 0], []
+            for row in rows.unbind(1):
+                state = self.keep * state + (1 - self.keep) * row
+                states.append(state)
+            return torch.stack(states, 1)
+
+        def loss(self, windows, generator):
+            said = over_counted(self.integrate, self.linear(windows.features), windows.mask)
+            return {"loss": ccc_loss(windows.labels, said, windows.mask)}
+
+        def predict(self, windows):
+            said = over_counted(self.integrate, self.linear(windows.features), windows.mask)
+            return Prediction(said.masked_fill(~windows.mask.unsqueeze(-1), torch.nan), None)
+
+In its metadata (setup.cfg, under options.entry_points)::
+
+    affcache.heads =
+        leaky = leaky_head:Leaky
+
+Then `affcache train --head leaky --cache X` trains it, and `evaluate` and `predict` know it. A
+`leaky.toml` beside the module is its recipe; without one it has everybody's defaults.
+
 Convention: (B, L, ...) is batch, frame; a frame's row is used only where `mask` is true, and
 what lies in the other rows (zeros, NaN) must have no influence on anything. Columns of labels,
-pseudo-labels and predictions are those of `affcache.sequences`.
+pseudo-labels and predictions are those of `affcache.targets`.
 """
 
 from __future__ import annotations

@@ -3,59 +3,28 @@
 import csv
 import json
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from affcache.errors import RecipeError
+from stages.train import heads
 from stages.train.heads import HEADS, head_class, head_names
 from stages.train.recipe import load
 from tests.stages.train.conftest import Outcome
 from tests.stages.train.simulated import simulate
 
-MODULE = '''"""Leaky: a linear layer, then a leaky integrator over the frames that have a face."""
 
-from dataclasses import dataclass
-
-import torch
-from stages.train.heads.compact import over_counted
-from stages.train.heads import Head, Prediction
-from stages.train.losses.regression import ccc_loss
-from stages.train.settings import number
+def shown_in_the_docs() -> str:
+    """The example in the docstring of `stages.train.heads`, which is what a user copies."""
+    _, _, rest = (heads.__doc__ or "").partition("leaky_head.py::\n\n")
+    block, _, _ = rest.partition("\n\nIn its metadata")
+    return textwrap.dedent(block) + "\n"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeakySettings:
-    """keep : share of the state that lasts from one frame to the next"""
-
-    keep: float = number(0.8, low=0.0, high=1.0)
-
-
-class Leaky(Head):
-    Settings = LeakySettings
-    TASKS = ("va",)
-
-    def __init__(self, sizes, settings):
-        torch.nn.Module.__init__(self)
-        self.keep = settings.keep
-        self.linear = torch.nn.Linear(sizes.features, sizes.count)
-
-    def integrate(self, rows):
-        state, states = rows[:, 0], []
-        for row in rows.unbind(1):
-            state = self.keep * state + (1 - self.keep) * row
-            states.append(state)
-        return torch.stack(states, 1)
-
-    def loss(self, windows, generator):
-        said = over_counted(self.integrate, self.linear(windows.features), windows.mask)
-        return {"loss": ccc_loss(windows.labels, said, windows.mask)}
-
-    def predict(self, windows):
-        said = over_counted(self.integrate, self.linear(windows.features), windows.mask)
-        return Prediction(said.masked_fill(~windows.mask.unsqueeze(-1), torch.nan), None)
-'''
+MODULE = shown_in_the_docs()
 
 Command = Callable[..., Outcome]
 
