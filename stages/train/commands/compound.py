@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from stages.train.commands.options import device_option
+from stages.train.commands.options import device_option, seed_option
 
 
-@click.command(short_help="Recognise expressions that mix two, without examples.")
+@click.command(short_help="Recognise expressions that mix two, without examples or from a few.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--cache",
@@ -28,6 +28,26 @@ from stages.train.commands.options import device_option
     help="A CSV of the columns video, frame, category to score against.",
 )
 @click.option(
+    "--shots",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A CSV of the same columns: examples to fine-tune on, of other videos than --labels.",
+)
+@click.option(
+    "--iterations",
+    type=click.IntRange(1),
+    default=200,
+    show_default=True,
+    help="Of fine-tuning, each over all of --shots.",
+)
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1e-3,
+    show_default=True,
+    help="Of fine-tuning (Adam).",
+)
+@seed_option
+@click.option(
     "--out", type=click.Path(path_type=Path), help="Folder of the CSVs. Default: RUN/compound/NAME."
 )
 @device_option
@@ -37,6 +57,10 @@ def compound(
     cache: Path | None,
     categories: str,
     labels: Path | None,
+    shots: Path | None,
+    iterations: int,
+    learning_rate: float,
+    seed: int,
     out: Path | None,
     device: str,
     as_json: bool,
@@ -47,11 +71,30 @@ def compound(
     units that is predicted, plus the probabilities of the two expressions that it mixes, plus 1
     where it can be pleasant and valence is positive. RUN must predict va+expr+au.
 
+    With --shots, few-shot beside it: the network of RUN (mt, mt-gru, facebehaviornet) gets a fresh
+    output layer over the categories, and all its weights are fine-tuned on those frames. RUN stays
+    as it is, and what was fine-tuned is not kept; its CSVs go into the folder few-shot beside the
+    others. --seed decides the fresh layer and dropout.
+
     \b
       affcache compound runs/abaw-facebehaviornet-s0
       affcache compound runs/abaw-facebehaviornet-s0 --cache out/rafdb.zarr --labels rafdb.csv
+      affcache compound runs/abaw-facebehaviornet-s0 --cache out/rafdb.zarr \\
+          --shots rafdb-train.csv --labels rafdb-test.csv
       affcache compound runs/abaw-mt-gru-s0 --categories emotionet --json
     """
     from stages.train.sessions.compound import compound_command
 
-    compound_command(run, cache, categories, labels, out, device, as_json)
+    compound_command(
+        run,
+        cache,
+        categories,
+        labels,
+        out,
+        device,
+        as_json,
+        shots=shots,
+        iterations=iterations,
+        learning_rate=learning_rate,
+        seed=seed,
+    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,12 @@ from stages.train import data
 from stages.train.compounds import Category, load, scores
 from stages.train.device import choose
 from stages.train.evaluation import means
+from stages.train.experiments.fewshot import FewShotSettings
 from stages.train.run import Run, open_run
+from stages.train.sessions.fewshot import checked, learnt
 
 TASKS = ("va", "expr", "au")  # what eq. 10 asks
+ZERO, FEW = "zero-shot", "few-shot"
 
 
 def compound_command(
@@ -35,8 +39,15 @@ def compound_command(
     out: Path | None,
     device_name: str,
     as_json: bool,
+    shots: Path | None,
+    iterations: int,
+    learning_rate: float,
+    seed: int,
 ) -> None:
-    """Classify every frame of a cache, write a CSV per video, print shares and scores."""
+    """Classify every frame of a cache, write a CSV per video, print shares and scores.
+
+    With `shots`, once more by the run's network fine-tuned on them (see `FewShotSettings`).
+    """
     run = open_run(folder)
     missing = [task for task in TASKS if task not in run.sizes.targets]
     if missing:
@@ -49,29 +60,62 @@ def compound_command(
     data.same_fingerprint(run.config["cache"], cache)
     sequences = data.for_run(cache, run.sizes, run.config["pseudo"], run.pseudo_attributes())
     truth = read_labels(labels, categories, sequences) if labels else {}
-    target = out or folder / "compound" / cache.path.stem
-    target.mkdir(parents=True, exist_ok=True)
-    found = []
-    for sequence, table in zip(
-        sequences, classified(run, sequences, categories, choose(device_name)), strict=True
-    ):
-        write_csv(target / f"{sequence.id}.csv", sequence, categories, table)
-        found.append(table)
-    rows = shares(categories, found)
+    target, device = out or folder / "compound" / cache.path.stem, choose(device_name)
+    found, few = {}, None  # what is wrong with the shots is said before anything is written
+    if shots:
+        examples = read_labels(shots, categories, sequences)
+        counts = checked(shots, examples, truth, categories, sequences)
+        settings = FewShotSettings(iterations=iterations, learning_rate=learning_rate, seed=seed)
+        found[FEW] = learnt(run, examples, counts, sequences, settings, device)
+        few = {**asdict(settings), "shots": counts}
+    found = {ZERO: classified(run, sequences, categories, device), **found}
+    results: dict[str, dict[str, Any]] = {}
+    for method, tables in found.items():
+        own = target if method == ZERO else target / method
+        own.mkdir(parents=True, exist_ok=True)
+        for sequence, table in zip(sequences, tables, strict=True):
+            write_csv(own / f"{sequence.id}.csv", sequence, categories, table)
+        results[method] = {
+            "shares": shares(categories, tables),
+            "scores": scored(categories, sequences, tables, truth) if labels else None,
+        }
     document: dict[str, Any] = {
         "run": str(folder),
         "cache": str(cache.path),
         "categories": names,
-        "shares": rows,
-        "scores": scored(categories, sequences, found, truth) if labels else None,
+        **results[ZERO],
+        "few_shot": few and {**few, **results[FEW]},
     }
     if as_json:
         click.echo(json.dumps(document, indent=2))
         return
-    show(f"{names}: frames by category, of {len(sequences)} videos", rows)
-    if labels:
-        show("zero-shot, over all labelled frames", [document["scores"]])
-    click.echo(f"a CSV for each video in {target}")
+    _print(document, f"{names}: frames by category, of {len(sequences)} videos")
+    click.echo(f"a CSV for each video in {target}{f', few-shot in {target / FEW}' if few else ''}")
+
+
+def _print(zero: Mapping[str, Any], title: str) -> None:
+    """Shares and scores of the document; where there is a few-shot result, both beside each other.
+
+    Shares are of all frames, those that were learnt from among them; scores never are.
+    """
+    few = zero["few_shot"]
+    if few is None:
+        show(title, zero["shares"])
+        if zero["scores"]:
+            show("zero-shot, over all labelled frames", [zero["scores"]])
+        return
+    rows = [
+        {"category": a["category"], "shots": few["shots"][a["category"]]}
+        | {ZERO: a["frames"], FEW: b["frames"]}
+        for a, b in zip(zero["shares"], few["shares"], strict=True)
+    ]
+    show(title, rows)
+    if zero["scores"]:
+        both = [
+            {"score": name, ZERO: value, FEW: few["scores"][name]}
+            for name, value in zero["scores"].items()
+        ]
+        show("over all labelled frames", both)
 
 
 def classified(
