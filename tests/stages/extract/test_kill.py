@@ -1,7 +1,6 @@
 """Killed at any moment and started again, a run gives the cache of an unbroken one."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -56,13 +55,16 @@ def test_a_run_that_is_stopped_and_restarted_gives_the_same_cache(
     clips_run: tuple[Path, object],
     tmp_path: Path,
 ) -> None:
-    out, workers = tmp_path / "x.zarr", 2 if moment == "amid the first video" else 1
-    words = command(out, short_clips, workers)
-    with start(words) as process:
-        wait_for(lambda: MOMENTS[moment](out), process)
-        assert process.poll() is None, "it was to be stopped before it ended"
-        os.kill(process.pid, getattr(signal, signal_name))
-        _, error = process.communicate(timeout=60)
+    workers = 2 if moment == "amid the first video" else 1
+    for attempt in range(5):
+        out = tmp_path / f"{attempt}.zarr"
+        words = command(out, short_clips, workers)
+        with start(words) as process:
+            wait_for(lambda out=out: MOMENTS[moment](out), process)
+            process.send_signal(getattr(signal, signal_name))
+            _, error = process.communicate(timeout=60)
+        if process.returncode != 0:
+            break  # else it was done before the signal came, as happens on a busy machine
     if signal_name == "SIGINT":
         assert process.returncode == 130, error
         assert "Traceback" not in error

@@ -112,7 +112,7 @@ def test_what_was_trained_apart_fits_where_both_are_fused() -> None:
     apart, together = (audiovisual(stage) for stage in ("apart", "together"))
     for parameter in apart.parameters():
         parameter.data.fill_(0.25)
-    fresh = fit(together, apart.state_dict(), "the run")
+    fresh = fit(together, apart.state_dict(), "the run", alike=True)
     assert {name.split(".")[0] for name in fresh} == {"fusion", "output"}
     assert all((p == 0.25).all() for p in together.streams.parameters())
 
@@ -121,6 +121,7 @@ def test_a_head_of_other_tasks_keeps_everything_but_the_output_layer() -> None:
     settings = MultiTaskSettings(width=8)
     affect = MultiTask(Sizes({"features": 4}, VA, 25.0), settings)
     everything = MultiTask(Sizes({"features": 4}, dict(FIXED), 25.0), settings)
-    assert fit(everything, affect.state_dict(), "the run") == ["output.weight", "output.bias"]
+    fresh = fit(everything, affect.state_dict(), "the run", alike=False)
+    assert fresh == ["output.weight", "output.bias"]
     pairs = zip(everything.body.parameters(), affect.body.parameters(), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
