@@ -13,14 +13,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from stages.train.kalman.extended import extended
 from stages.train.kalman.linear import filtered, settled_belief
 from stages.train.kalman.model import Belief, LinearModel
+from tests.bench.records import RESULTS, environment, record
 from tests.stages.train.kalman.oracles import (
     observations,
     some_mask,
@@ -42,7 +40,6 @@ from tests.stages.train.kalman.oracles import (
 
 BATCH, STATES = 8, 3
 TARGET = 100
-RESULTS = Path(__file__).parent / "results"
 Filter = Callable[[LinearModel, Tensor], Tensor]
 
 
@@ -122,32 +119,6 @@ def measure(steps: int, turns: int) -> list[dict[str, Any]]:
     return rows
 
 
-def environment() -> dict[str, Any]:
-    """What the figures depend on; no host names, no paths."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "torch": version("torch"),
-        "threads": torch.get_num_threads(),
-        "load before": round(os.getloadavg()[0], 1),
-    }
-
-
-def record(document: dict[str, Any]) -> Path:
-    """Keep a result under its date and machine."""
-    around = document["environment"]
-    machine = f"{around['system']} {around['cores']} cores".lower().replace(" ", "-")
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"kalman-{document['date']}-{machine}.json"
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    return path
-
-
 def main() -> None:
     """Measure, print; with --record, keep."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
@@ -158,7 +129,7 @@ def main() -> None:
     torch.set_num_threads(1)
     document: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
-        "environment": environment(),
+        "environment": environment("torch") | {"threads": torch.get_num_threads()},
         "what": f"batch {BATCH}, {chosen.steps} steps, {STATES} states, float64",
         "turns": chosen.turns,
     }
@@ -174,7 +145,7 @@ def main() -> None:
     verdict = "met" if faster >= TARGET else "MISSED"
     print(f"target: at least {TARGET} times the loop: {verdict} ({faster})")
     if chosen.record:
-        print(f"recorded: {record(document).name}")
+        print(f"recorded: {record('kalman', document).name}")
 
 
 if __name__ == "__main__":

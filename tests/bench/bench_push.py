@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from affcache.places import place
 from tests.bench import bench_share as bench
+from tests.bench.records import environment, record
 
 
 def commands(folder: Path) -> list[bench.Command]:
@@ -45,7 +46,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5, help="times that each is measured")
     parser.add_argument("--record", action="store_true", help="keep under results/")
     asked = parser.parse_args()
-    around = bench.environment()
+    around = environment("numpy", "google-crc32c")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         videos = max(2, asked.megabytes * 10**6 // (bench.FRAMES * bench.WIDTH * 2))
@@ -65,11 +66,7 @@ def main() -> None:
     missed = [row["command"] for row in rows if not row.get("met", True)]
     print(f"bars: {'all met' if not missed else 'MISSED ' + ', '.join(missed)}")
     if asked.record:
-        machine = f"{around['system']} {around['cores']} cores".lower().replace(" ", "-")
-        bench.RESULTS.mkdir(exist_ok=True)
-        path = bench.RESULTS / f"push-{document['date']}-{machine}.json"
-        path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        print(f"recorded: {path.name}")
+        print(f"recorded: {record('push', document).name}")
 
 
 if __name__ == "__main__":

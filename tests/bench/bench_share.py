@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import ssl
 import statistics
@@ -23,7 +22,6 @@ import sys
 import tempfile
 import time
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,10 +33,10 @@ from affcache.contents import File, assembled, root_of
 from affcache.places import place
 from affcache.store import Cache
 from affcache.unpack import write_folder
+from tests.bench.records import RESULTS, environment, record
 from tests.caches import make_cache
 
 FRAMES, WIDTH, LENGTH = 5000, 512, 70
-RESULTS = Path(__file__).parent / "results"
 MEMORY = 300  # MB, whatever the cache's size
 AFFCACHE = [sys.executable, "-m", "affcache"]
 OPEN = """
@@ -220,22 +218,6 @@ def windows(file: Path, turns: int, count: int = 4000) -> dict[str, Any]:
     return {"command": "windows inside a zip", "ratio": middle, "bar": 1.15, "met": middle <= 1.15}
 
 
-def environment() -> dict[str, Any]:
-    """What the figures depend on; no host names, no paths."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("numpy", "google-crc32c")},
-        "openssl": ssl.OPENSSL_VERSION,
-        "load before": round(os.getloadavg()[0], 1),
-    }
-
-
 def main() -> None:
     """Build, measure, print; with --record, keep."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
@@ -243,7 +225,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5, help="times that each is measured")
     parser.add_argument("--record", action="store_true", help=f"keep under {RESULTS.name}/")
     asked = parser.parse_args()
-    around = environment()
+    around = environment("numpy", "google-crc32c") | {"openssl": ssl.OPENSSL_VERSION}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         build(folder / "x.zarr", max(2, asked.megabytes * 10**6 // (FRAMES * WIDTH * 2)), FRAMES)
@@ -267,11 +249,7 @@ def main() -> None:
     missed = [row["command"] for row in rows if not row.get("met", True)]
     print(f"bars: {'all met' if not missed else 'MISSED ' + ', '.join(missed)}")
     if asked.record:
-        machine = f"{around['system']} {around['cores']} cores".lower().replace(" ", "-")
-        RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"share-{document['date']}-{machine}.json"
-        path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        print(f"recorded: {path.name}")
+        print(f"recorded: {record('share', document).name}")
 
 
 if __name__ == "__main__":

@@ -47,7 +47,8 @@ from stages.train.training.averaging import Average
 from stages.train.training.batches import AT_ONCE, batches
 from stages.train.training.descent import Descent, descent
 from stages.train.training.state import State
-from tests.bench.bench_windows import FRAMES, RESULTS, WIDTH, environment, write_video
+from tests.bench.bench_windows import FRAMES, WIDTH, write_video
+from tests.bench.records import RESULTS, environment, record
 
 VIDEOS, LENGTH, BATCH = 64, 52, 16
 SIZES = Sizes({"features": WIDTH}, {"va": ("valence", "arousal")}, 25.0)
@@ -314,16 +315,6 @@ def usual_loop(folder: Path, device: torch.device, iterations: int = 1000) -> fl
     return (time.perf_counter() - began) / iterations
 
 
-def keep(document: dict[str, Any]) -> Path:
-    """Write a result under its date and machine."""
-    around = document["environment"]
-    machine = f"{around['system']} {around['cores']} cores {around.get('device', '')}".strip()
-    name = machine.lower().replace(" ", "-")
-    path = RESULTS / f"train-{document['date']}-{name}.json"
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    return path
-
-
 def main() -> None:
     """Build, measure, print; with --record, keep."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
@@ -333,7 +324,7 @@ def main() -> None:
     torch.set_num_threads(1)
     document: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
-        "environment": environment(),
+        "environment": environment("numpy", "h5py", "zarr", "torch"),
         "what": f"AP steps, batch {BATCH}, {LENGTH} x {WIDTH} features, one thread; {VIDEOS} "
         f"videos x {FRAMES} frames; {asked.turns} turns",
     }
@@ -351,7 +342,7 @@ def main() -> None:
     missed = [row["what"] for row in rows if not row.get("met", True)]
     print(f"bars: {'all met' if not missed else 'MISSED ' + '; '.join(missed)}")
     if asked.record:
-        print(f"recorded: {keep(document).name}")
+        print(f"recorded: {record('train', document).name}")
 
 
 if __name__ == "__main__":

@@ -13,15 +13,12 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
-import platform
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,10 +32,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from affcache.publish import VideoWriter, create
 from affcache.store import write_labels
 from affcache.windows import RandomWindows, load_split
+from tests.bench.records import RESULTS, environment, record
 
 LENGTH, WIDTH, FRAMES, BATCH = 70, 512, 2000, 16
 TARGET = 1.15
-RESULTS = Path(__file__).parent / "results"
 Read = Callable[[int, int], np.ndarray]
 
 
@@ -187,31 +184,6 @@ def table(chosen: list[Way], seconds: list[list[float]]) -> list[dict[str, Any]]
     return rows
 
 
-def environment() -> dict[str, Any]:
-    """What the figures depend on; no host names, no paths."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("numpy", "h5py", "zarr", "torch")},
-        "load before": round(os.getloadavg()[0], 1),
-    }
-
-
-def record(document: dict[str, Any]) -> Path:
-    """Keep a result under its date and machine."""
-    around = document["environment"]
-    machine = f"{around['system']} {around['cores']} cores".lower().replace(" ", "-")
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"windows-{document['date']}-{machine}.json"
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    return path
-
-
 def main() -> None:
     """Build, measure, print; with --record, keep."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
@@ -223,7 +195,7 @@ def main() -> None:
     videos = max(2, chosen.megabytes * 10**6 // (FRAMES * WIDTH * 2))
     document: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
-        "environment": environment(),
+        "environment": environment("numpy", "h5py", "zarr", "torch"),
         "what": f"{LENGTH} x {WIDTH} float16 windows of {videos} videos x {FRAMES} frames",
         "turns": chosen.turns,
         "windows per turn": chosen.windows,
@@ -247,7 +219,7 @@ def main() -> None:
         verdict = "met" if ratio <= TARGET else "MISSED"
         print(f"target: at most {TARGET} x np.memmap: {verdict} ({ratio})")
     if chosen.record:
-        print(f"recorded: {record(document).name}")
+        print(f"recorded: {record('windows', document).name}")
 
 
 if __name__ == "__main__":
