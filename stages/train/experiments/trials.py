@@ -160,11 +160,14 @@ def summary(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
         raise RunError(f"none of {len(outcomes)} trials succeeded: {outcomes[0].trouble}")
     rows = []
     for recipe, group in groupby(found, key=lambda pair: pair[0]):
-        scores = [s for _, document in group for s in document["scores"] if s["over"] == "frames"]
+        documents = [document for _, document in group]
+        scores = [s for d in documents for s in d["scores"] if s["over"] == "frames"]
         for task, predictor in dict.fromkeys((s["task"], s["predictor"]) for s in scores):
             own = [s for s in scores if (s["task"], s["predictor"]) == (task, predictor)]
+            about = {"recipe": recipe, "head": documents[0]["head"], "task": task}
             rows.append(
-                {"recipe": recipe, "task": task, "predictor": predictor, "trials": len(own)}
+                about
+                | {"predictor": predictor, "trials": len(own)}
                 | _spread({k: [s[k] for s in own] for k in own[0] if isinstance(own[0][k], float)})
             )
     return rows
@@ -185,19 +188,27 @@ def documents(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     ]
 
 
-def printable(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The first metric of each task, "0.449 ± 0.020" per target, narrow enough for a terminal."""
-    table = []
+def printable(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """A table per task of its first metric, "0.449 ± 0.020" per target, by title.
+
+    A head goes by the name of its recipe; what it is compared with is the same for every recipe and
+    stands once.
+    """
+    tables: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         metric = METRICS[row["task"]][0]
         names = [k for k in row if k.startswith(f"{metric}_") and not k.endswith(" std")]
         shown = names if len(names) <= 3 else [f"{metric}_mean"]
-        table.append(
-            {"recipe": row["recipe"], "predictor": row["predictor"], "n": row["trials"]}
-            | {"score": f"{metric} {row['task']}"}
-            | {_short(name, metric): _plus_minus(row[name], row[f"{name} std"]) for name in shown}
-        )
-    return table
+        own = row["predictor"].split(evaluation.MATCHED)[0] == row["head"]
+        label = row["predictor"].replace(row["head"], row["recipe"], 1) if own else row["predictor"]
+        line = {"": label, "n": row["trials"]} | {
+            name.removeprefix(f"{metric}_"): _plus_minus(row[name], row[f"{name} std"])
+            for name in shown
+        }
+        table = tables.setdefault(f"{metric.upper()} of {row['task']}", [])
+        if line not in table:
+            table.append(line)
+    return tables
 
 
 def _outcomes(trials: Sequence[Trial], parallel: int, scheduler: str | None) -> Iterator[Outcome]:
@@ -225,10 +236,6 @@ def _spread(values: Mapping[str, Sequence[float]]) -> dict[str, float | None]:
         table[name] = statistics.fmean(own)
         table[f"{name} std"] = statistics.stdev(own) if len(own) > 1 else None
     return table
-
-
-def _short(name: str, metric: str) -> str:
-    return name.removeprefix(f"{metric}_")
 
 
 def _plus_minus(mean: float, std: float | None) -> str:

@@ -72,8 +72,11 @@ def train_command(
     rows = trials.summary(outcomes)
     write_json(folder / "trials.json", {"trials": trials.documents(outcomes), "summary": rows})
     counted = f"{seeds} seeds" + (f" x {folds} folds by person" if folds else "")
-    show(counted, rows if as_json else trials.printable(rows), as_json=as_json)
-    if not as_json:
+    if as_json:
+        show(counted, rows, as_json=True)
+    else:
+        for title, table in trials.printable(rows).items():
+            show(f"{title}, {counted}", table)
         click.echo(f"mean ± standard deviation over n runs; all of it in {folder / 'trials.json'}")
     troubled = [o.trial.folder.name for o in outcomes if o.trouble is not None]
     if troubled:

@@ -24,7 +24,8 @@ def test_seeds_make_a_run_each_and_a_table_of_mean_and_spread(
     words = ["train", "--cache", cache, "--out", tmp_path / "x", "--seeds", 2, *quick()]
     done = affcache(*words)
     assert done.status == 0, done.err
-    assert "2 seeds" in done.out
+    assert "CCC of va, 2 seeds" in done.out
+    assert all(len(line) <= 80 for line in done.out.splitlines()[:-1])
     assert "±" in done.out
     found = json.loads((tmp_path / "x" / "trials.json").read_text())
     assert [Path(t["run"]).name for t in found["trials"]] == ["ap-s0", "ap-s1"]
@@ -125,8 +126,29 @@ def test_the_table_shows_a_deviation_only_where_there_are_several(tmp_path: Path
     job = Job(cache=tmp_path, recipe=load("ap", None, ()))
     (trial,) = plan({"ap": job}, 1, 0, tmp_path)
     score = {"task": "va", "predictor": "ap", "over": "frames"}
-    document = {"scores": [score | {"ccc_valence": 0.5, "ccc_arousal": 0.25, "ccc_mean": 0.375}]}
+    scores = [score | {"ccc_valence": 0.5, "ccc_arousal": 0.25, "ccc_mean": 0.375}]
+    document = {"head": "ap", "scores": scores}
     rows = summary([Outcome(trial, document, None)])
     assert rows[0]["ccc_mean std"] is None
-    (shown,) = printable(rows)
+    ((shown,),) = printable(rows).values()
     assert (shown["valence"], shown["mean"]) == ("0.500", "0.375")
+
+
+def test_baselines_stand_once_and_heads_go_by_their_recipes(tmp_path: Path) -> None:
+    outcomes = []
+    for name, own in (("ap", 0.6), ("ap-kl", 0.7)):
+        job = Job(cache=tmp_path, recipe=load("ap", name, ()))
+        (trial,) = plan({name: job}, 1, 0, tmp_path)
+        scores = [
+            {"task": "va", "over": "frames", "predictor": predictor, "ccc_mean": value}
+            for predictor, value in (("pseudo-labels", 0.5), ("ap", own), ("ap, matched", own))
+        ]
+        outcomes.append(Outcome(trial, {"head": "ap", "scores": scores}, None))
+    (table,) = printable(summary(outcomes)).values()
+    assert [row[""] for row in table] == [
+        "pseudo-labels",
+        "ap",
+        "ap, matched",
+        "ap-kl",
+        "ap-kl, matched",
+    ]
