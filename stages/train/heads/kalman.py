@@ -30,6 +30,7 @@ have to make do with what there is.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
@@ -98,13 +99,13 @@ class RecurrentFilter(Head):
         if self.settings.alignment == "manual" and self.settings.delays == SEARCH:
             self.shift.copy_(torch.tensor(best_delays(sequences, self.settings.reach)))
 
+    @abstractmethod
     def believe(self, model: LinearModel, observations: Tensor, mask: Tensor) -> Belief:
         """The filter over whole sequences: observations (G, B, L, m), mask (B, L)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def turn(self, model: LinearModel, belief: Belief, observed: Tensor | None) -> Belief:
         """The filter's next frame; `observed` (G, 1, m), or None without a face."""
-        raise NotImplementedError
 
     def loss(self, windows: Windows, generator: torch.Generator) -> dict[str, Tensor]:
         """Eq. 17, and the likelihood of the standard deviations' scale alone."""

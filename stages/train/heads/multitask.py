@@ -12,6 +12,7 @@ as wide as the features by default, which makes 0.5 M.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -95,9 +96,9 @@ class JointHead(Head):
     OUTPUTS: ClassVar[tuple[str, ...]] = ("output.",)
     sizes: Sizes
 
+    @abstractmethod
     def outputs(self, features: Tensor) -> Tensor:
         """Features (B, L, D), zero in frames that do not count, to outputs (B, L, K)."""
-        raise NotImplementedError
 
     def loss(self, windows: Windows, generator: torch.Generator) -> dict[str, Tensor]:
         """The sum of the tasks' losses."""
