@@ -13,27 +13,22 @@ command, and each stage can be evaluated, predicted with and started from like a
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import torch
 
-from affcache.arrays import write_json
 from affcache.errors import RecipeError
 from affcache.metrics import ccc, icc, pcc, rmse
 from affcache.progress import say
 from affcache.store import Cache
-from affcache.table import show
 from stages.train import scoring
-from stages.train.device import choose
 from stages.train.evaluation import labelled_split, means
 from stages.train.heads import head_class
-from stages.train.jobs import Job, default_folder, material, run_job
+from stages.train.jobs import Job, material, run_job
 from stages.train.recipe import load
 from stages.train.run import Run
 from stages.train.suggest import known
@@ -190,34 +185,6 @@ def scores(run: Run, device: torch.device) -> tuple[str, dict[str, float]]:
         found |= {f"{key}_{name}": value for name, value in zip(names, each, strict=True)}
         found[f"{key}_mean"] = float(np.mean(each))
     return split, found
-
-
-def curriculum_command(
-    job: Job, lengths: Sequence[int], changes: Sequence[str], out: Path | None, as_json: bool
-) -> None:
-    """Train a curriculum, write its table beside its runs and print it."""
-    folder = out or default_folder(job.cache, f"{job.recipe.head}-curriculum", job.seed)
-    document = tabulate(curriculum(job, lengths, changes, folder), choose(job.device))
-    write_json(folder / "curriculum.json", document)
-    if as_json:
-        click.echo(json.dumps(document, indent=2))
-        return
-    for pair in (("rmse", "cor"), ("icc", "ccc")):
-        title = f"{' and '.join(metric.upper() for metric in pair)} on {document['split']}"
-        show(title, [_narrow(row, pair) for row in document["rows"]])
-    click.echo(
-        "V valence, A arousal, avg their mean; all frames together, labels in [-1, 1].\n"
-        f"a run folder for each row in {folder}, the table in {folder / 'curriculum.json'}"
-    )
-
-
-def _narrow(row: dict[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
-    short = {"valence": "V", "arousal": "A", "mean": "avg"}
-    return {"": row["model"]} | {
-        f"{metric.upper()} {letter}": row[f"{metric}_{name}"]
-        for metric in metrics
-        for name, letter in short.items()
-    }
 
 
 def _has_n(head: str) -> bool:

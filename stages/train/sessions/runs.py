@@ -18,10 +18,11 @@ from affcache.table import show
 from stages.train import evaluation, prediction
 from stages.train.device import choose
 from stages.train.experiments import trials
-from stages.train.experiments.curriculum import curriculum_command, lengths_of
+from stages.train.experiments.curriculum import lengths_of
 from stages.train.jobs import Job, default_folder, material, run_job
 from stages.train.recipe import load
 from stages.train.run import open_run
+from stages.train.sessions.curriculum import curriculum_command
 
 
 def train_command(
