@@ -10,7 +10,6 @@ that it wrote; pull hashes every byte and forces it to the disk. cp does neither
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from datetime import UTC, datetime
@@ -20,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from affcache.places import place
 from tests.bench import bench_share as bench
-from tests.bench.records import environment, record
+from tests.bench.records import conclude, environment
 
 
 def commands(folder: Path) -> list[bench.Command]:
@@ -62,11 +61,7 @@ def main() -> None:
         "what": f"a cache of {megabytes:.0f} MB, {videos} videos; {asked.turns} turns",
         "results": rows,
     }
-    print(json.dumps(document, indent=1))
-    missed = [row["command"] for row in rows if not row.get("met", True)]
-    print(f"bars: {'all met' if not missed else 'MISSED ' + ', '.join(missed)}")
-    if asked.record:
-        print(f"recorded: {record('push', document).name}")
+    conclude("push", document, asked.record)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from affcache.contents import File, assembled, root_of
 from affcache.places import place
 from affcache.store import Cache
 from affcache.unpack import write_folder
-from tests.bench.records import RESULTS, environment, record
+from tests.bench.records import RESULTS, conclude, environment
 from tests.caches import make_cache
 
 FRAMES, WIDTH, LENGTH = 5000, 512, 70
@@ -245,11 +245,7 @@ def main() -> None:
         "what": f"a cache of {megabytes:.0f} MB, videos of {FRAMES} frames; {asked.turns} turns",
         "results": rows,
     }
-    print(json.dumps(document, indent=1))
-    missed = [row["command"] for row in rows if not row.get("met", True)]
-    print(f"bars: {'all met' if not missed else 'MISSED ' + ', '.join(missed)}")
-    if asked.record:
-        print(f"recorded: {record('share', document).name}")
+    conclude("share", document, asked.record)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,15 @@ def environment(*packages: str) -> dict[str, Any]:
     }
 
 
+def conclude(bench: str, document: dict[str, Any], keep: bool) -> None:
+    """Print a result and which of its rows miss their bars; keep it if asked."""
+    print(json.dumps(document, indent=1))
+    missed = [row["command"] for row in document["results"] if not row.get("met", True)]
+    print(f"bars: {'all met' if not missed else 'MISSED ' + ', '.join(missed)}")
+    if keep:
+        print(f"recorded: {record(bench, document).name}")
+
+
 def record(bench: str, document: dict[str, Any]) -> Path:
     """Keep a result under its bench, date, machine and, where there is one, accelerator."""
     around = document["environment"]
