@@ -10,7 +10,7 @@ Convention: labels and pseudo-labels of a task have the same columns, see `affca
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import product
@@ -173,7 +173,9 @@ def load_all(
     videos = Cache(cache).videos()
     if not videos:
         raise CacheError(f"{cache}: holds no video yet; run `affcache extract`")
-    return _load(Origin(cache, target_names(videos, task, str(cache)), pseudo, None, streams))
+    return read_sequences(
+        Origin(cache, target_names(videos, task, str(cache)), pseudo, None, streams)
+    )
 
 
 def load_split(
@@ -208,7 +210,7 @@ def load_split(
                 f"{cache}: video {video.id} has no {t} pseudo-labels {pseudo!r}; "
                 + _who_has(Cache(cache), t)
             )
-    return _load(Origin(cache, targets, pseudo, split, streams), {v.id for v in videos})
+    return read_sequences(Origin(cache, targets, pseudo, split, streams), {v.id for v in videos})
 
 
 def target_names(videos: Iterable[Video], task: str, where: str) -> dict[str, tuple[str, ...]]:
@@ -292,7 +294,8 @@ def _restore(own: dict[str, Any]) -> Sequence:
     return Sequence(**(fresh.read | own), read=fresh.read)
 
 
-def _load(origin: Origin, ids: set[str] | None = None) -> list[Sequence]:
+def read_sequences(origin: Origin, ids: Collection[str] | None = None) -> list[Sequence]:
+    """Some of a cache's videos, or all, in the order of ids, refused if they differ in width."""
     chosen = [i for i in Cache(origin.cache).video_ids() if ids is None or i in ids]
     sequences = [read_sequence(origin, video_id) for video_id in chosen]
     check_widths(sequences, str(origin.cache))

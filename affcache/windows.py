@@ -28,7 +28,6 @@ __all__ = [
     "RandomWindows",
     "Sequence",
     "Span",
-    "check_widths",
     "consecutive",
     "default_pseudo",
     "load_all",

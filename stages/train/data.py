@@ -15,11 +15,11 @@ import numpy as np
 
 from affcache.errors import CacheError, RunError
 from affcache.readout import apply
-from affcache.sequences import Origin, pseudo_sets, read_sequence, target_names
+from affcache.sequences import Origin, pseudo_sets, read_sequences, target_names
 from affcache.store import Cache
 from affcache.targets import split_of, tasks_in
 from affcache.windows import Sequence as FrameSequence
-from affcache.windows import check_widths, default_pseudo, load_split
+from affcache.windows import default_pseudo, load_split
 from stages.train.heads import Head, Sizes, head_class
 from stages.train.recipe import Recipe
 
@@ -86,13 +86,12 @@ def for_run(
         name in cache.pseudo_names() and cache.pseudo_attributes(name) == dict(attributes)
     )
     origin = Origin(cache.path, sizes.targets, name if there else None, split, tuple(sizes.streams))
-    videos = [
+    chosen = {
         v.id
         for v in cache.videos()
         if split is None or split in [split_of(v, task) for task in sizes.targets]
-    ]
-    sequences = [read_sequence(origin, video_id) for video_id in videos]
-    check_widths(sequences, str(cache.path))
+    }
+    sequences = read_sequences(origin, chosen)
     if not there:
         models = [attributes.get("tasks", {}).get(task) for task in sizes.targets]
         if None in models:
