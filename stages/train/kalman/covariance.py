@@ -130,13 +130,17 @@ def _linked(how: type[torch.autograd.Function], local: Tensor, step: Tensor) -> 
     return linked
 
 
-class _FixedPoint(torch.autograd.Function):
-    """P = f(P): the gradient of the fixed point from that of one step of it."""
+class _Linked(torch.autograd.Function):
+    """Values passed through as they are; subclasses say what their gradient is."""
 
     @staticmethod
     def forward(ctx: Any, local: Tensor, step: Tensor) -> Tensor:
         ctx.save_for_backward(step)
         return local.clone()
+
+
+class _FixedPoint(_Linked):
+    """P = f(P): the gradient of the fixed point from that of one step of it."""
 
     @staticmethod
     @once_differentiable
@@ -150,13 +154,8 @@ class _FixedPoint(torch.autograd.Function):
         return grad, None
 
 
-class _Walk(torch.autograd.Function):
+class _Walk(_Linked):
     """P_t = f_t(P_{t-1}): the gradient of a walk from those of its single steps."""
-
-    @staticmethod
-    def forward(ctx: Any, local: Tensor, step: Tensor) -> Tensor:
-        ctx.save_for_backward(step)
-        return local.clone()
 
     @staticmethod
     @once_differentiable
