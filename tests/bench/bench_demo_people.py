@@ -27,9 +27,11 @@ from affcache.metrics import paired_interval
 from affcache.readout import fit_readout
 from affcache.store import Cache, unseal, write_group
 from affcache.table import show
-from stages.train import data, evaluation, inference
-from stages.train.run import open_run
-from stages.train.sessions.runs import train_command
+from stages.train import evaluation
+from stages.train.jobs import Job, material, run_job
+from stages.train.recipe import load
+from stages.train.run import Run
+from stages.train.scoring import headline, scores
 
 
 def folds_of(people: list[str], count: int) -> list[dict[str, str]]:
@@ -57,24 +59,18 @@ def relabelled(cache: Path, target: Path, split: Mapping[str, str]) -> None:
         write_group(target / "labels" / video.id, own | {"split": {"va": name}})
 
 
-def score(run_folder: Path, cache: Path) -> dict[str, dict[str, float]]:
+def score(run: Run, cache: Path) -> dict[str, dict[str, float]]:
     """Contender -> test person -> CCC, mean over dimensions, level and spread matched."""
-    run = open_run(run_folder)
-    sequences = data.for_run(
-        Cache(cache), run.recipe.task, run.config["pseudo"], run.pseudo_attributes(), "test"
-    )
-    head, _ = run.trained_head(torch.device("cpu"))
-    said = inference.predict(head, sequences, run.recipe.windows.test_length, torch.device("cpu"))
-    contenders = evaluation.contenders("ap", sequences, [p.mean for p in said])
+    sizes, spread = run.sizes, run.config["training_labels"]
+    _, sequences = evaluation.labelled_split(run, Cache(cache), "test")
+    means = evaluation.means(run, sequences, torch.device("cpu"))
     found: dict[str, dict[str, float]] = {}
-    for name, rows in contenders.items():
-        rows = evaluation.matched(rows, sequences, run.config["training_labels"])
+    for name, raw in evaluation.contenders(run.recipe.head, sequences, means).items():
+        rows = evaluation.matched(sizes, raw, sequences, spread)
         for person in sorted({s.subject for s in sequences}):
             own = [i for i, s in enumerate(sequences) if s.subject == person]
-            scores = evaluation.scores(
-                [sequences[i] for i in own], [rows[i] for i in own], "frames"
-            )
-            found.setdefault(name, {})[person] = scores["ccc_mean"]
+            table = scores(sizes, [sequences[i] for i in own], [rows[i] for i in own])
+            found.setdefault(name, {})[person] = headline(table)
     return found
 
 
@@ -90,9 +86,10 @@ def measure(
             relabelled(cache, copy, split)
             fit_readout(copy, "va")
             for seed in range(seeds):
-                folder = Path(scratch) / f"run{fold}-{seed}"
-                train_command(copy, None, recipe, changes, seed, "cpu", "readout", 0, folder)
-                for name, by_person in score(folder, copy).items():
+                chosen = load(None, recipe, changes)
+                job = Job(cache=copy, recipe=chosen, seed=seed, pseudo="readout", device="cpu")
+                run = run_job(job, material(job), Path(scratch) / f"run{fold}-{seed}")
+                for name, by_person in score(run, copy).items():
                     for person, value in by_person.items():
                         results.setdefault(name, {}).setdefault(person, []).append(value)
     return results
