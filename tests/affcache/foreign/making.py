@@ -22,21 +22,30 @@ def openface(path: Path, rows: np.ndarray, success: np.ndarray, *, first: int = 
     return path
 
 
-def arff(path: Path, name: str, times: np.ndarray, rows: np.ndarray) -> Path:
-    """An ARFF of AVEC's: the recording's name in quotes, its time, its features."""
+def arff(path: Path, times: np.ndarray, rows: np.ndarray) -> Path:
+    """Features as AVEC 2016 has them: ARFF with their time first."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = ["@relation 'LGBP TOP'", "", "@attribute name string", "@attribute frameTime numeric"]
+    lines = ["@relation 'LGBP TOP'", "", "@attribute frameTime numeric"]
     lines += [f"@attribute f{k} numeric" for k in range(rows.shape[1])]
     lines += ["", "@data", "% made by a test"]
     for time, row in zip(times, rows, strict=True):
-        lines.append(",".join([f"'{name}'", f"{time:.2f}", *(f"{v:.6g}" for v in row)]))
+        lines.append(",".join([f"{time:.2f}", *(f"{v:.6g}" for v in row)]))
     path.write_text("\n".join(lines) + "\n")
     return path
 
 
 def gold(path: Path, times: np.ndarray, values: np.ndarray) -> Path:
-    """A gold standard: `time;gold`."""
+    """A gold standard of AVEC 2016: ARFF, too, with the recording's name in quotes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = ["time;gold", *(f"{t:.2f};{v:.5f}" for t, v in zip(times, values, strict=True))]
+    lines = ["@relation GOLDSTANDARD", "", "@attribute Instance_name string"]
+    lines += [
+        "@attribute frameTime numeric",
+        "@attribute GoldStandard numeric",
+        "",
+        "",
+        "@data",
+        "",
+    ]
+    lines += [f"'{path.stem}',{t:.2f},{v:.5f}" for t, v in zip(times, values, strict=True)]
     path.write_text("\n".join(lines) + "\n")
     return path

@@ -52,9 +52,9 @@ def test_avec(tmp_path: Path) -> None:
     for name in ("train_1", "train_2", "dev_1"):
         rows[name] = rng.normal(size=(100, 6)).round(4)
         truth[name] = np.stack([np.sin(times), np.cos(times)], axis=1).round(5)
-        arff(tmp_path / "feat" / f"{name}.arff", name, times, rows[name])
-        gold(tmp_path / "gold" / "valence" / f"{name}.csv", times, truth[name][:, 0])
-        gold(tmp_path / "gold" / "arousal" / f"{name}.csv", times, truth[name][:, 1])
+        arff(tmp_path / "feat" / f"{name}.arff", times, rows[name])
+        gold(tmp_path / "gold" / "valence" / f"{name}.arff", times, truth[name][:, 0])
+        gold(tmp_path / "gold" / "arousal" / f"{name}.arff", times, truth[name][:, 1])
     out = tmp_path / "x.zarr"
     words = ("--features", tmp_path / "feat", "--labels", tmp_path / "gold", "--spec", "avec")
     reports = run(*words, "--out", out)
