@@ -38,7 +38,7 @@ def load_spec(path: str | Path) -> Spec:
     """
     example = EXAMPLES / f"{path}.toml"
     path = Path(path)
-    if not path.exists() and example.is_file():
+    if not path.is_file() and example.is_file():
         path = example
     if not path.is_file():
         names = ", ".join(sorted(p.stem for p in EXAMPLES.glob("*.toml")))

@@ -1,5 +1,7 @@
 """The spec: every mistake at once, with its line and what was probably meant."""
 
+from pathlib import Path
+
 import pytest
 
 from affcache.errors import ForeignError
@@ -90,9 +92,17 @@ def test_several_mistakes_are_listed_together() -> None:
     assert said.startswith("mine.toml: 3 problems\n  - ")
 
 
-def test_a_spec_that_is_not_there_lists_the_examples(tmp_path: object) -> None:
+def test_a_spec_that_is_not_there_lists_the_examples(tmp_path: Path) -> None:
     with pytest.raises(ForeignError, match="examples by name: avec, npz, openface"):
         load_spec("nowhere")
+
+
+def test_an_example_is_found_beside_a_folder_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "avec").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_spec("avec").dataset == "recola"
 
 
 def test_openfaces_own_columns_need_not_be_named() -> None:
