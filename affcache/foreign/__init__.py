@@ -2,8 +2,8 @@
 
 `affcache import --features DIR [--labels DIR] --spec SPEC.toml --out CACHE` reads one file a video,
 or one group a video of one HDF5 file. Three specs to start from lie in `affcache/foreign/examples`
-and can be given by name: `--spec openface` (OpenFace 2 CSV), `--spec avec` (AVEC ARFF features with
-a gold standard in CSV) and `--spec npz` (one NPZ a video). The keys, all texts unless said:
+and can be given by name: `--spec openface` (OpenFace 2 CSV), `--spec avec` (AVEC 2016's ARFF
+features and gold standard) and `--spec npz` (one NPZ a video). The keys, all texts unless said:
 
     dataset     a name for the cache (required)
     about       who extracted what, for the provenance
@@ -13,7 +13,7 @@ a gold standard in CSV) and `--spec npz` (one NPZ a video). The keys, all texts 
     format      "csv", "openface", "arff", "npz", "npy" or "hdf5" (required)
     files       path below --features; {id} stands for the video's id, * and ? for anything
                 (required). Without {id} (hdf5 only) `group` has it
-    group       hdf5: the group of a video, such as "clips/{id}"
+    group       hdf5: the group (or the one array) of a video, such as "clips/{id}"
     columns     list of names or shell patterns: the features, in the file's order
                 (default: all that no other key of [features] names)
     exclude     list of names or patterns that are no features
@@ -47,11 +47,13 @@ a gold standard in CSV) and `--spec npz` (one NPZ a video). The keys, all texts 
                 by = "share" with shares of the persons (see `affcache.splits`)
 
 In NPZ, NPY and HDF5 a column is an array of frames: `va` is all of it, `va[0]` its first column,
-`x[2:10]` a range of them; trailing dimensions are flattened; the array of an NPY is `data`.
+`x[2:10]` a range of them; trailing dimensions are flattened; an array that is alone (NPY) is
+`data`.
 
 Convention: a frame is a row; a row that misses a feature (empty, "?", NaN) has no face. Frame times
 are those of the features; labels at another rate are brought to them by the rule of
-`affcache.foreign.resample`, which the provenance and the labels' attributes state.
+`affcache.foreign.resample`, which the provenance and the labels' attributes state. Features are
+kept as float16, with three digits from 6e-5 to 65,504: bring what is far outside to that scale.
 """
 
 from __future__ import annotations

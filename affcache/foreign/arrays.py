@@ -43,11 +43,12 @@ def blocks(
             )
     chosen = _features(names, wanted, path)
     features = [_part(name, names, load, path) for name in chosen]
-    rows = {
-        name: len(array) for name, array in [*zip(chosen, features, strict=True), *singles.items()]
-    }
-    if len(set(rows.values())) > 1:
-        raise ForeignError(f"{path}: arrays of unequal rows {rows}")
+    shapes = {n: a.shape for n, a in [*zip(chosen, features, strict=True), *singles.items()]}
+    if len({shape[0] for shape in shapes.values()}) > 1:
+        raise ForeignError(
+            f"{path}: arrays of unequal rows {shapes}; `columns` chooses among them, and frames "
+            "come first (transpose what MATLAB wrote)"
+        )
     return array_blocks(features, chosen, singles)
 
 

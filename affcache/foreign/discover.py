@@ -41,12 +41,10 @@ def find_sources(files: Files, root: Path) -> list[Source]:
             for video_id in _ids([name], files.files)
         ]
     else:
-        from affcache.foreign.hdf5group import groups
-
         found = [
             Source(id=video_id, path=root / name, group=files.group.replace("{id}", video_id))
             for name in _files_like(root, files.files)
-            for video_id in _ids(groups(root / name), files.group)
+            for video_id in _ids_inside(root / name, files.group)
         ]
     _check(found, files, root)
     return sorted(found, key=lambda source: source.id)
@@ -58,8 +56,32 @@ def find_one(files: Files, root: Path, video_id: str) -> Source | None:
     names = _files_like(root, pattern)
     if len(names) > 1:
         raise ForeignError(f"{root}: {names[0]} and {names[1]} both are {files.files!r}")
-    group = files.group.replace("{id}", video_id)
-    return Source(id=video_id, path=root / names[0], group=group) if names else None
+    if not names:
+        return None
+    source = Source(id=video_id, path=root / names[0], group=files.group.replace("{id}", video_id))
+    if source.group:
+        from affcache.foreign.hdf5group import has
+
+        return source if has(source.path, source.group) else None
+    return source
+
+
+def where_of(files: Files, video_id: str) -> str:
+    """What a video's source is called, for messages."""
+    inside = f", {files.group}" if files.group else ""
+    return f"{files.files}{inside}".replace("{id}", video_id)
+
+
+def _ids_inside(path: Path, template: str) -> list[str]:
+    """The ids of a file's groups, or of its arrays where no group fits."""
+    from affcache.foreign.hdf5group import members
+
+    groups, arrays = members(path)
+    found = _ids(groups, template) or _ids(arrays, template)
+    if not found:
+        there = ", ".join([*groups, *arrays][:SHOWN]) or "nothing"
+        raise ForeignError(f"{path}: no group or array fits {template!r}; it holds {there}")
+    return found
 
 
 def _files_like(root: Path, pattern: str) -> list[str]:
@@ -78,8 +100,7 @@ def _check(found: list[Source], files: Files, root: Path) -> None:
     if not found:
         there = sorted(p.name for p in root.iterdir())[:SHOWN]
         says = ", ".join(there) or "nothing"
-        where = files.files if not files.group else f"{files.files} with groups {files.group}"
-        raise ForeignError(f"{root}: nothing fits {where!r}; it holds {says}")
+        raise ForeignError(f"{root}: nothing fits {files.files!r}; it holds {says}")
     seen: dict[str, Source] = {}
     for source in found:
         if not is_safe_id(source.id):

@@ -1,10 +1,11 @@
-"""HDF5: datasets of frames in one file a video, or in one group a video of one file."""
+"""HDF5: one file a video, or one file of all with a group or a single array for each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -14,27 +15,45 @@ from affcache.foreign.rows import Block, Wanted
 
 
 def read(path: Path, wanted: Wanted) -> Iterator[Block]:
-    """The rows of the datasets of a group (`wanted.group`), datasets below it named by path."""
+    """The rows of the arrays of a group (`wanted.group`), those below it named by their paths.
+
+    Where the group is an array itself, that one is called `data`.
+    """
     with _opened(path) as file:
         group = file[wanted.group] if wanted.group else file
-        names: list[str] = []
-        group.visititems(lambda name, item: _note(names, name, item))
-        yield from blocks(names, group.__getitem__, wanted, path)
+        if isinstance(group, h5py.Dataset):
+            arrays = {"data": group} if _holds(group) else {}
+        else:
+            arrays = _below(group, h5py.Dataset)
+        yield from blocks(list(arrays), arrays.__getitem__, wanted, path)
 
 
-def groups(path: Path) -> list[str]:
-    """Names of all groups of a file, in which ids are looked for."""
-    names: list[str] = []
+def members(path: Path) -> tuple[list[str], list[str]]:
+    """Names of all groups of a file, and of all arrays, among which ids are looked for."""
     with _opened(path) as file:
-        file.visititems(
-            lambda name, item: names.append(name) if isinstance(item, h5py.Group) else None
-        )
-    return names
+        return list(_below(file, h5py.Group)), list(_below(file, h5py.Dataset))
 
 
-def _note(names: list[str], name: str, item: object) -> None:
-    if isinstance(item, h5py.Dataset) and not item.external:
-        names.append(name)
+def has(path: Path, group: str) -> bool:
+    """Whether a file has a group or an array of that name."""
+    with _opened(path) as file:
+        return group in file
+
+
+def _holds(item: Any) -> bool:
+    """Whether an item's data lies in the file itself."""
+    return not isinstance(item, h5py.Dataset) or not (item.external or item.is_virtual)
+
+
+def _below(group: h5py.Group, kind: type) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+
+    def note(name: str, item: Any) -> None:
+        if isinstance(item, kind) and _holds(item):
+            found[name] = item
+
+    group.visititems(note)
+    return found
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def test_npz_and_npy_are_not_mistaken_for_each_other(tmp_path: Path) -> None:
 
 def test_arrays_of_unequal_rows_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", a=ROWS, b=ROWS[:9])
-    with pytest.raises(ForeignError, match=r"unequal rows \{'a': 50, 'b': 9\}"):
+    with pytest.raises(ForeignError, match=r"unequal rows \{'a': \(50, 6\), 'b': \(9, 6\)\}"):
         whole("npz", tmp_path / "x.npz")
 
 
@@ -127,6 +127,48 @@ def test_one_hdf5_file_holds_every_video_in_a_group_of_its_own(tmp_path: Path) -
     sources = {video.attributes["source_sha256"] for video in cache.videos()}
     assert len(sources) == 3
     assert {s.split(":")[0] for s in sources} == {store.sha256_of(folder / "all.h5")}
+
+
+@pytest.mark.parametrize("where", ["{id}", "clips/{id}"])
+def test_one_hdf5_file_holds_every_video_as_an_array_of_its_own(tmp_path: Path, where: str) -> None:
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        for k, name in enumerate(("p1", "p2")):
+            file[where.replace("{id}", name)] = ROWS + k
+    text = f"""
+        dataset = "arrays"
+        [features]
+        format = "hdf5"
+        files = "all.h5"
+        group = "{where}"
+        fps = 25
+        """
+    build(parse_spec(text, "spec"), tmp_path, tmp_path, tmp_path / "x.zarr")
+    for k, video in enumerate(Cache(tmp_path / "x.zarr").videos()):
+        np.testing.assert_array_equal(video.array("features"), (ROWS + k).astype("f2"))
+    wrong = parse_spec(text.replace(where, "video/{id}"), "spec")
+    with pytest.raises(ForeignError, match=r"no group or array fits 'video/\{id\}'; it holds "):
+        build(wrong, tmp_path, tmp_path, tmp_path / "y.zarr")
+
+
+def test_a_video_without_a_group_of_labels_has_none(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        file["deep/p1"], file["deep/p2"], file["va/p1"] = ROWS, ROWS, np.zeros((50, 2))
+    text = """
+        dataset = "arrays"
+        [features]
+        format = "hdf5"
+        files = "all.h5"
+        group = "deep/{id}"
+        fps = 25
+        [[labels]]
+        task = "va"
+        format = "hdf5"
+        files = "all.h5"
+        group = "va/{id}"
+        valence = "data[0]"
+        """
+    reports = build(parse_spec(text, "spec"), tmp_path, tmp_path, tmp_path / "x.zarr")
+    assert [report["labels"] for report in reports] == ["va 50", "none"]
 
 
 def test_external_storage_of_an_hdf5_file_is_not_read(tmp_path: Path) -> None:
