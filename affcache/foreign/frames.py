@@ -18,6 +18,7 @@ from affcache.foreign.rows import Block, Wanted, as_numbers
 from affcache.foreign.spec import FeatureSpec, Files
 
 LARGEST_GAP = 100_000
+LARGEST = float(np.finfo(np.float16).max)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,8 @@ def frames_of(
     Raises
     ------
     ForeignError
-        If times or frame numbers do not rise, a feature is infinite, or a row is another video's.
+        If times or frame numbers do not rise, a feature does not fit float16, or a row is another
+        video's.
     """
     last = Last()
     for whole in blocks:
@@ -96,9 +98,10 @@ def rows_of(block: Block, files: Files, video_id: str, path: Path) -> Block:
         block.lines[keep],
     )
     if "name" in block.singles:
-        other = [k for k, name in enumerate(block.singles["name"]) if _text(name) != video_id]
+        names = [_text(name).strip("'") for name in block.singles["name"]]  # AVEC's CSV has quotes
+        other = [k for k, name in enumerate(names) if name != video_id]
         if other:
-            name = _text(block.singles["name"][other[0]])
+            name = names[other[0]]
             raise ForeignError(
                 f"{path}, line {block.lines[other[0]]}: names {name!r:.80}, expected {video_id!r}; "
                 "is it another video's file? (without `name` in the spec it is not compared)"
@@ -121,12 +124,6 @@ def _arrays(
     block: Block, spec: FeatureSpec, last: Last, frame: np.ndarray | None, path: Path
 ) -> dict[str, np.ndarray]:
     features = block.features
-    infinite = np.argwhere(np.isinf(features))
-    if len(infinite):
-        row, column = infinite[0]
-        raise ForeignError(
-            f"{path}, line {block.lines[row]}: {block.names[column]} is {features[row, column]}"
-        )
     valid = ~np.isnan(features).any(axis=1)
     if spec.valid is not None:
         said = as_numbers(block.singles["valid"], spec.valid, path, block.lines)
@@ -139,6 +136,13 @@ def _arrays(
         score = as_numbers(block.singles["confidence"], spec.confidence, path, block.lines)
         valid &= np.nan_to_num(score, nan=-np.inf) >= spec.least_confidence
         arrays["score"] = np.where(valid, score, np.nan)
+    large = np.argwhere((np.abs(features) > LARGEST) & valid[:, None])
+    if len(large):
+        row, column = large[0]
+        raise ForeignError(
+            f"{path}, line {block.lines[row]}: {block.names[column]} is {features[row, column]:g}, "
+            f"float16 ends at {LARGEST:,.0f}; scale that column, or leave it out with `exclude`"
+        )
     arrays["valid"] = valid
     arrays["features"] = np.where(valid[:, None], features, 0.0)
     return arrays

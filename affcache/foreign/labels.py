@@ -15,7 +15,7 @@ import numpy as np
 
 from affcache.errors import ForeignError
 from affcache.foreign import resample
-from affcache.foreign.discover import Source, find_one
+from affcache.foreign.discover import Source, find_one, where_of
 from affcache.foreign.frames import rows_of, times_of
 from affcache.foreign.rows import Block, Wanted, as_numbers, read_rows
 from affcache.foreign.spec import Files, LabelSpec
@@ -62,7 +62,7 @@ def read_labels(specs: Sequence[LabelSpec], root: Path, video_id: str, time: np.
         source = find_one(spec.files, root, video_id)
         what = " and ".join(spec.singles) if spec.task == "va" else spec.task
         if source is None:
-            notes.append(f"{spec.task}: there is no file {spec.files.files} for {what}")
+            notes.append(f"{what}: there is no {where_of(spec.files, video_id)}")
             continue
         samples = _read(spec, source)
         rows = _AT_FRAMES[spec.task](spec, samples, time, source.path)

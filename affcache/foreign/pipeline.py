@@ -18,7 +18,7 @@ import numpy as np
 
 from affcache import __version__, publish, store
 from affcache.errors import ForeignError
-from affcache.foreign.discover import Source, find_sources
+from affcache.foreign.discover import Source, find_one, find_sources, where_of
 from affcache.foreign.frames import frames_of, wanted_of
 from affcache.foreign.labels import Labels, read_labels
 from affcache.foreign.resample import RULES
@@ -58,6 +58,10 @@ def build(spec: Spec, features: Path, labels: Path, out: Path) -> list[Report]:
     sources = find_sources(spec.features.files, features)
     if spec.labels and not labels.is_dir():
         raise ForeignError(f"{labels}: is not a folder; labels are looked for in it")
+    for label in spec.labels:
+        if not any(find_one(label.files, labels, source.id) for source in sources):
+            one = where_of(label.files, sources[0].id)
+            raise ForeignError(f"{labels}: no video has labels of {label.task}, such as {one}")
     names = _names(spec, sources[0])
     fields = _fields(spec, names)
     publish.create(out, spec.dataset, fields, _provenance(spec, names))
@@ -75,7 +79,13 @@ def build(spec: Spec, features: Path, labels: Path, out: Path) -> list[Report]:
             store.write_labels(out, source.id, found.arrays, attributes)
             for note in found.notes:
                 say(f"{source.id}: {note}")
-            reports.append(_report(video, status, found, splits[source.id]))
+            report = _report(video, status, found, splits[source.id])
+            if report["without face"] == report["frames"]:
+                say(
+                    f"{source.id}: no frame has a face; a row that misses a feature has none "
+                    "(leave columns that are always empty out with `exclude`)"
+                )
+            reports.append(report)
             progress.advance(note=source.id)
     return reports
 

@@ -19,7 +19,7 @@ from affcache.errors import ForeignError
 from affcache.foreign import FORMATS
 
 BLOCK_BYTES = 1 << 23
-NOTHING = ("", "?", "nan", "na", "n/a")
+NOTHING = ("", "?", "nan", "na", "n/a", "nan(ind)", "-nan(ind)")  # the last: Windows' C
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,6 +74,17 @@ def test_one_of_several_faces_is_chosen_by_its_number(tmp_path: Path, block: int
     np.testing.assert_array_equal(found["valid"], [1, 0, 1])
 
 
+def test_what_a_failed_detector_wrote_is_not_looked_at(tmp_path: Path) -> None:
+    found = frames(tmp_path, 'valid = "ok"\nfps = 1', "ok,a\n1,2\n0,1e9\n0,inf\n0,-nan(ind)\n")
+    np.testing.assert_array_equal(found["features"][:, 0], [2, 0, 0, 0])
+    np.testing.assert_array_equal(found["valid"], [1, 0, 0, 0])
+
+
+def test_avecs_names_stand_in_single_quotes(tmp_path: Path) -> None:
+    found = frames(tmp_path, 'name = "who"\nfps = 1', "who,a\n'v1',1\n'v1',2\n")
+    np.testing.assert_array_equal(found["features"][:, 0], [1, 2])
+
+
 def test_milliseconds_become_seconds(tmp_path: Path) -> None:
     found = frames(tmp_path, 'time = "t"\nseconds = 0.001', "t,a\n0,1\n40,2\n")
     np.testing.assert_allclose(found["time"], [0, 0.04])
@@ -87,7 +98,7 @@ def test_milliseconds_become_seconds(tmp_path: Path) -> None:
         ('frame = "n"\nfps = 1', "n,a\n2,1\n1,2\n", "line 3: the frame number n 1 follows 2"),
         ('frame = "n"\nfps = 1', "n,a\n1,1\n2.5,2\n", "not whole"),
         ('frame = "n"\nfps = 1', "n,a\n1,1\n900000,2\n", "100000 are left out"),
-        ("fps = 1", "a,b\n1,2\n1,inf\n", "line 3: b is inf"),
+        ("fps = 1", "a,b\n1,2\n1,inf\n", "line 3: b is inf, float16 ends at 65,504"),
         ('name = "who"\nfps = 1', "who,a\nv1,1\nv2,1\n", "line 3: names 'v2', expected 'v1'"),
         ('valid = "ok"\nfps = 1', "ok,a\nyes,1\n", "line 2: ok is 'yes', expected a number"),
     ],

@@ -129,10 +129,29 @@ def test_an_empty_file_and_a_missing_folder_are_named(folder: Path, tmp_path: Pa
         run(SPEC, folder, tmp_path / "x.zarr")
 
 
-def test_values_beyond_float16_name_the_video(folder: Path, tmp_path: Path) -> None:
+def test_values_beyond_float16_name_the_line_and_the_column(folder: Path, tmp_path: Path) -> None:
     table(folder / "v1.csv", "a,b", "1,2", "1,70000")
-    with pytest.raises(CacheError, match=r"video v1: features at row 1 is 70000\.0"):
+    with pytest.raises(ForeignError, match=r"v1\.csv, line 3: b is 70000, float16 ends at 65,504"):
         run(SPEC, folder, tmp_path / "x.zarr")
+
+
+def test_labels_that_no_video_has_are_a_mistake_and_not_a_cache(
+    folder: Path, tmp_path: Path
+) -> None:
+    spec = SPEC + LABELS.replace("{id}", "lab/{id}") + 'task = "va"\nvalence = "v"\n'
+    with pytest.raises(ForeignError, match=r"no video has labels of va, such as lab/v1\.txt"):
+        run(spec, folder, tmp_path / "x.zarr")
+    assert not (tmp_path / "x.zarr").exists()
+
+
+def test_a_column_that_is_always_empty_is_told(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table(folder / "v2.csv", "a,b", "1,", "2,")
+    run(SPEC, folder, tmp_path / "x.zarr")
+    assert (
+        "v2: no frame has a face; a row that misses a feature has none" in capsys.readouterr().err
+    )
 
 
 def labels(spec: str, folder: Path, out: Path, *rows: str) -> dict[str, np.ndarray]:
@@ -208,7 +227,7 @@ def test_rows_without_times_are_frames_and_a_difference_is_noted(
     np.testing.assert_array_equal(rows[:3, 0], np.array([0.5, 0.25, np.nan], "f4"))
     unlabelled = Cache(tmp_path / "x.zarr").video("v2")
     assert unlabelled.label("va") is None
-    assert "there is no file" in unlabelled.label_attributes["notes"][0]
+    assert unlabelled.label_attributes["notes"] == ["valence: there is no v2.txt"]
 
 
 def test_splits_follow_ids_persons_and_shares(folder: Path, tmp_path: Path) -> None:
