@@ -151,7 +151,8 @@ class Decoder:
             cause = cause_of_death(process)
             self.close()
             raise VideoError(
-                f"{self._path}: the decoder crashed ({cause}) and was replaced; the file is damaged"
+                f"{self._path}: the decoder crashed ({cause}) and was replaced; "
+                "the file may be damaged"
             ) from None
         if isinstance(message, _Failure):
             raise VideoError(f"{self._path}: {message.reason}")
@@ -184,6 +185,7 @@ def _serve(pipe: Connection, target: str) -> None:
     with contextlib.suppress(EOFError, ConnectionResetError, BrokenPipeError):
         while True:
             path = pipe.recv()
+            _drain(log)
             try:
                 check_file(Path(path))
                 reader: Reader = make(path)
@@ -195,7 +197,7 @@ def _serve(pipe: Connection, target: str) -> None:
                 raise
             except Exception as error:
                 # Whatever a decoder raises ends this video, and only this video.
-                pipe.send(_Failure(explain(error, _drain(log))))
+                pipe.send(_Failure(explain(path, error, _drain(log))))
 
 
 def _receive_memory(pipe: Connection) -> mmap.mmap | None:

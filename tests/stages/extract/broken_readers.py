@@ -24,13 +24,15 @@ class Fine:
 
 
 class Broken(Fine):
-    """Crashes, hangs or raises at frame 20 where the file's name asks for it."""
+    """Crashes, hangs, raises or complains at frame 20 where the file's name asks for it."""
 
     def read(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         if start >= 20 and "crash" in self.path:
             os.kill(os.getpid(), signal.SIGSEGV)
         if start >= 20 and "hang" in self.path:
             time.sleep(600)
+        if start >= 20 and "noisy" in self.path:
+            os.write(2, b"[codec @ 0x1] a complaint\n")
         if start >= 20 and "raise" in self.path:
             raise RuntimeError("bad packet")
         return super().read(start, stop)

@@ -1,5 +1,7 @@
 """Decoding: every frame once, and nothing that a file does can hurt the process that asked."""
 
+import os
+import shutil
 from pathlib import Path
 
 import av
@@ -84,6 +86,26 @@ def test_a_decoder_that_is_lost_costs_one_video(fine: Path, name: str, message: 
     decoder.close()
 
 
+@pytest.mark.parametrize("name", ["evenly.avi", "from-the-other-decoder.mpg"])
+def test_times_that_decord_makes_up_are_replaced(name: str, tmp_path: Path) -> None:
+    decoder = Decoder()
+    frames, time = frames_of(decoder, film(tmp_path / name, 30))
+    decoder.close()
+    assert len(frames) == 30
+    assert np.allclose(time, np.arange(30) / 25, atol=1e-5)
+
+
+def test_what_an_earlier_video_complained_of_is_not_said_of_the_next(fine: Path) -> None:
+    bad = fine.with_name("raise.mp4")
+    bad.write_bytes(b"anything")
+    decoder = Decoder(batch=4, reader="tests.stages.extract.broken_readers:Broken")
+    fine = fine.rename(fine.with_name("noisy.mp4"))
+    frames_of(decoder, fine)
+    with pytest.raises(VideoError, match=r"no video \(bad packet\)"):
+        frames_of(decoder, bad)
+    decoder.close()
+
+
 def test_leaving_a_video_early_does_not_spoil_the_next(fine: Path) -> None:
     decoder = Decoder(batch=2, reader="tests.stages.extract.broken_readers:Fine")
     with decoder.open(fine) as (_, batches):
@@ -101,13 +123,21 @@ def test_what_is_no_video_is_one_clear_line(tmp_path: Path, pyfeat_clips: Path) 
     sound(tmp_path / "sound.mp4")
     end = film(tmp_path / "film.mp4", 50).read_bytes()
     (tmp_path / "no-index.mp4").write_bytes(end[: len(end) // 2])
+    (tmp_path / "av1.mp4").write_bytes(end.replace(b"avc1", b"av01"))
+    (tmp_path / "codec.mp4").write_bytes(end.replace(b"avc1", b"zzzz"))
+    shutil.copy(pyfeat_clips / "multi_face.jpg", tmp_path / "photo.mp4")
+    os.mkfifo(tmp_path / "pipe.mp4")
     expected = {
         "cut.mp4": "is truncated, damaged or no video",
         "empty.mp4": "is empty",
         "text.mp4": "is truncated, damaged or no video",
         "folder.mp4": "is a folder, not a video",
         "sound.mp4": "holds no video stream",
-        "no-index.mp4": "is truncated, damaged or no video (moov atom not found)",
+        "no-index.mp4": "is truncated, damaged or no video (moov atom not found); if it plays",
+        "av1.mp4": "is coded as av1, which decord cannot read; rewrite it as H.264",
+        "codec.mp4": "is coded as something unknown, which decord cannot read",
+        "photo.mp4": "is truncated, damaged or no video (Failed to measure duration",
+        "pipe.mp4": "is a pipe or a device",
         "absent.mp4": "does not exist",
     }
     decoder = Decoder()
