@@ -26,7 +26,7 @@ from affcache.targets import CONTINUOUS
 from affcache.windows import Sequence
 from stages.train import contexts, data, inference
 from stages.train.device import described
-from stages.train.figures.drawing import draw
+from stages.train.figures.drawing import Pictures
 from stages.train.heads import Sizes
 from stages.train.inference import Predicted
 from stages.train.run import Run
@@ -71,6 +71,7 @@ def predict(
     contexts.choose(head, recipe.head, context)
     say(f"predicting with {run.folder} (iteration {standing.iteration}) on {described(device)}")
     rows = []
+    pictures: Pictures | None = None
     with Progress("predicting", len(sequences), "videos") as progress:
         for sequence in sequences:
             (predicted,) = inference.predict(head, [sequence], recipe.windows.test_length, device)
@@ -78,7 +79,8 @@ def predict(
                 length = recipe.windows.test_length
                 predicted.details.update(inference.sample(head, sequence, length, samples, device))
             write_csv(folder / f"{sequence.id}.csv", sizes, sequence, predicted)
-            draw(folder / f"{sequence.id}.png", sizes, sequence, predicted)
+            pictures = pictures or Pictures(sizes, "attention" in predicted.details)
+            pictures.draw(folder / f"{sequence.id}.png", sequence, predicted)
             if predicted.details:
                 write_details(folder / f"{sequence.id}.npz", sequence, predicted.details)
             rows.append(_summary(folder, sizes, sequence, predicted))

@@ -4,6 +4,8 @@ Of an Affective Process also what paper 000's Figure 4 shows: the frames that we
 dots on the pseudo-labels, and functions drawn from it, as light lines that begin anew with every
 window. The darker part of the band is the deviation that is the latent's alone.
 
+Of classes a strip each shows the probabilities, with a black line where the class is annotated.
+
 Colours are Okabe and Ito's, which colour-blind readers can tell apart, and each line also has its
 own width or dashes. A frame without a face is a gap.
 """
@@ -11,7 +13,7 @@ own width or dashes. A frame without a face is a gap.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,51 +27,94 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BLUE, SKY, ORANGE, BLACK, GREY = "#0072B2", "#56B4E9", "#E69F00", "#000000", "#BBBBBB"
+DOTS_PER_INCH = 110
+LEFT, RIGHT, BOTTOM, ROW = 0.85, 0.15, 0.55, 0.25  # margins and a row of the legend, in inches
+FAST = {"compress_level": 2}  # much less time than the default, for files a sixth larger
 
 
-def draw(path: Path, sizes: Sizes, sequence: Sequence, predicted: Predicted) -> None:
-    """Write a PNG with one panel per target that is a number, and one per task of classes.
+class Pictures:
+    """Draws one video after the other on one figure: new axes take as long as what is on them.
 
-    A head that attends to past frames has one more, below (`attention_panel`).
-
-    Parameters
-    ----------
-    path : the file
-    sequence : its time, pseudo-labels and, where there are any, labels
-    predicted : the head's mean, standard deviation and details
+    One panel per target that is a number, one per task of classes, and one below of a head that
+    attends to past frames (`draw_attention`).
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    seconds = float(sequence.time[-1] - sequence.time[0])
-    numbers = {
-        name: sizes.columns(task).start + i
-        for task, names in sizes.targets.items()
-        if task in CONTINUOUS
-        for i, name in enumerate(names)
-    }
-    classes = [task for task in sizes.targets if task not in CONTINUOUS]
-    attention = predicted.details.get("attention")
-    traces = len(numbers) + len(classes)
-    count = traces + (attention is not None)
-    inches = float(np.clip(seconds * 0.6, 9, 24))
-    figure = Figure(figsize=(inches, 2.4 * count + 1.1))
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
-    for panel, (name, target) in zip(panels, numbers.items(), strict=False):
-        _panel(panel, sequence, predicted, target)
-        panel.set_ylabel(name)
-    for panel, task in zip(panels[len(numbers) : traces], classes, strict=True):
-        _strips(panel, sequence, predicted.mean[:, sizes.columns(task)], sizes.targets[task])
-    if attention is not None:
-        draw_attention(panels[-1], sequence.time, attention)
-    panels[-1].set_xlabel("time (s)")
-    panels[0].set_title(sequence.id, loc="left", fontsize=11)
-    handles, labels = panels[0].get_legend_handles_labels()
-    columns = min(len(labels), int(inches / 1.5))
-    figure.legend(handles, labels, loc="upper right", ncols=columns, frameon=False, fontsize=9)
-    figure.tight_layout(rect=(0, 0, 1, 0.96 if columns == len(labels) else 0.93))
-    figure.savefig(path, dpi=110)
+    def __init__(self, sizes: Sizes, attends: bool) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        self.sizes = sizes
+        self.numbers = {
+            name: sizes.columns(task).start + i
+            for task, names in sizes.targets.items()
+            if task in CONTINUOUS
+            for i, name in enumerate(names)
+        }
+        self.classes = [task for task in sizes.targets if task not in CONTINUOUS]
+        count = len(self.numbers) + len(self.classes) + attends
+        self.figure = Figure(dpi=DOTS_PER_INCH)
+        self.canvas: Any = FigureCanvasAgg(self.figure)  # matplotlib does not type its backends
+        self.panels: list[Axes] = list(
+            self.figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
+        )
+        for panel, name in zip(self.panels, self.numbers, strict=False):
+            panel.set_ylabel(name)
+            panel.spines[["top", "right"]].set_visible(False)
+        self.panels[-1].set_xlabel("time (s)")
+
+    def draw(self, path: Path, sequence: Sequence, predicted: Predicted) -> None:
+        """Write the PNG of one video.
+
+        Parameters
+        ----------
+        sequence : its time, pseudo-labels and, where there are any, labels
+        predicted : the head's mean, standard deviation and details
+        """
+        for panel in self.panels:
+            for artist in [*panel.lines, *panel.collections, *panel.patches, *panel.images]:
+                artist.remove()
+        for panel, target in zip(self.panels, self.numbers.values(), strict=False):
+            _panel(panel, sequence, predicted, target)
+        for panel, task in zip(self.panels[len(self.numbers) :], self.classes, strict=False):
+            columns = self.sizes.columns(task)
+            said, truth = predicted.mean[:, columns], sequence.labels[:, columns]
+            _strips(panel, sequence.time, said, truth, self.sizes.targets[task])
+        if "attention" in predicted.details:
+            draw_attention(self.panels[-1], sequence.time, predicted.details["attention"])
+        first, last = float(sequence.time[0]), float(sequence.time[-1])
+        self.panels[0].set_xlim(first, max(last, first + 1e-3))
+        self.panels[0].set_title(sequence.id, loc="left", fontsize=11, y=1.0)
+        self._arrange(last - first)
+        self.canvas.print_png(str(path), pil_kwargs=FAST)
+
+    def _arrange(self, seconds: float) -> None:
+        """Size, margins and legend; `tight_layout` would draw everything once more to find them."""
+        for legend in [*self.figure.legends]:
+            legend.remove()
+        handles: dict[Any, Any] = {}
+        for panel in self.panels:
+            for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+                handles.setdefault(label, handle)
+        width, height = float(np.clip(seconds * 0.6, 9, 24)), 2.4 * len(self.panels) + 1.1
+        columns = max(1, min(len(handles), int(width / 1.5)))
+        rows = -(-len(handles) // columns)
+        self.figure.set_size_inches(width, height)
+        self.figure.subplots_adjust(
+            left=LEFT / width,
+            right=1 - RIGHT / width,
+            bottom=BOTTOM / height,
+            top=1 - (0.35 + ROW * rows) / height,
+            hspace=0.1,
+        )
+        if handles:
+            self.figure.legend(
+                [*handles.values()],
+                [*handles],
+                loc="upper right",
+                ncols=columns,
+                frameon=False,
+                fontsize=9,
+            )
 
 
 def _panel(panel: Axes, sequence: Sequence, predicted: Predicted, target: int) -> None:
@@ -91,8 +136,6 @@ def _panel(panel: Axes, sequence: Sequence, predicted: Predicted, target: int) -
     reach = max((float(np.nanmax(np.abs(v))) for v in shown if np.isfinite(v).any()), default=0.0)
     reach = max(0.5, min(reach * 1.05, 1.5))
     panel.set_ylim(-reach, reach)
-    panel.set_xlim(time[0], max(time[-1], time[0] + 1e-3))
-    panel.spines[["top", "right"]].set_visible(False)
 
 
 def _bands(panel: Axes, time: np.ndarray, predicted: Predicted, target: int) -> list[np.ndarray]:
@@ -139,11 +182,14 @@ def _functions(
 
 
 def _strips(
-    panel: Axes, sequence: Sequence, probabilities: np.ndarray, names: tuple[str, ...]
+    panel: Axes,
+    time: np.ndarray,
+    probabilities: np.ndarray,
+    truth: np.ndarray,
+    names: tuple[str, ...],
 ) -> None:
     """One strip per class, the darker the more probable; frames without a face stay empty."""
-    time = sequence.time
-    step = float(np.median(np.diff(time))) if len(time) > 1 else 1.0
+    half = _half_a_frame(time)
     panel.imshow(
         probabilities.T,
         aspect="auto",
@@ -152,16 +198,26 @@ def _strips(
         cmap="Blues",
         vmin=0,
         vmax=1,
-        extent=(time[0] - step / 2, time[-1] + step / 2, -0.5, len(names) - 0.5),
+        extent=(time[0] - half, time[-1] + half, -0.5, len(names) - 0.5),
     )
     panel.set_yticks(range(len(names)), names, fontsize=7)
+    runs = [(row, *ends) for row in range(len(names)) for ends in _runs(truth[:, row] == 1)]
+    if runs:
+        row, start, stop = np.array(runs).T
+        panel.hlines(
+            row,
+            time[start] - half,
+            time[stop - 1] + half,
+            color=BLACK,
+            linewidth=1.6,
+            label="annotation",
+        )
 
 
 def _mark_gaps(panel: Axes, time: np.ndarray, valid: np.ndarray) -> None:
     """Shade the stretches without a face, half a frame beyond their ends."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[True], valid, [True]]).astype(np.int8)))
-    half = float(np.median(np.diff(time))) / 2 if len(time) > 1 else 0.5
-    for number, (start, stop) in enumerate(edges.reshape(-1, 2)):
+    half = _half_a_frame(time)
+    for number, (start, stop) in enumerate(_runs(~valid)):
         panel.axvspan(
             time[start] - half,
             time[stop - 1] + half,
@@ -171,3 +227,13 @@ def _mark_gaps(panel: Axes, time: np.ndarray, valid: np.ndarray) -> None:
             label="" if number else "no face",
             zorder=0,
         )
+
+
+def _runs(mask: np.ndarray) -> np.ndarray:
+    """Stretches (n, 2) of frames [start, stop) in which a mask is true."""
+    ends = np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8))
+    return np.flatnonzero(ends).reshape(-1, 2)
+
+
+def _half_a_frame(time: np.ndarray) -> float:
+    return float(np.median(np.diff(time))) / 2 if len(time) > 1 else 0.5
