@@ -93,18 +93,30 @@ def test_help_answers_quickly_without_the_heavy_libraries(words: list[str]) -> N
     assert seconds < 0.5, "processor time of a --help"
 
 
-def test_a_clone_that_was_never_installed_answers(tmp_path: Path) -> None:
+def bare_clone(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """`python -m affcache --help` in a copy of the packages that nobody installed."""
     for package in ("affcache", "stages", "manifests"):
-        shutil.copytree(ROOT / package, tmp_path / package)
-    done = subprocess.run(
-        [sys.executable, "-m", "affcache", "--help"],
+        shutil.copytree(ROOT / package, folder / package)
+    return subprocess.run(
+        [sys.executable, *options, "-m", "affcache", "--help"],
         capture_output=True,
         text=True,
-        check=True,
-        cwd=tmp_path,
+        cwd=folder,
         env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
     )
+
+
+def test_a_clone_that_was_never_installed_answers(tmp_path: Path) -> None:
+    done = bare_clone(tmp_path)
+    assert done.returncode == 0
     assert "train" in done.stdout
+
+
+def test_a_python_without_the_packages_is_told_where_they_come_from(tmp_path: Path) -> None:
+    done = bare_clone(tmp_path, "-S")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert f"{sys.executable} has no click; affcache needs Python 3.11" in done.stderr
+    assert "make setup" in done.stderr
 
 
 @pytest.mark.parametrize("path", sources("affcache") + sources("stages"), ids=lambda p: p.name)
