@@ -1,4 +1,4 @@
-"""`python -m affcache`: the command line without an installation, where Python has what it needs."""
+"""`python -m affcache`: the command line without an installation, if Python has what it needs."""
 
 import sys
 
