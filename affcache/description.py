@@ -12,7 +12,7 @@ import string
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from pathlib import PurePath, PurePosixPath
 
 from affcache.errors import ManifestError
 from affcache.schema import SPLITS, TASKS, is_safe_id
@@ -93,16 +93,17 @@ def parse(text: str, where: str) -> Manifest:
         raise ManifestError(f"{where}: not TOML: {error}") from None
     problems: list[str] = []
     top = TomlTable(document, (), text, problems)
-    manifest = _read(top)
+    manifest = _read(top, unnamed=PurePath(where).stem)
     top.close()
     return replace(manifest, problems=tuple(problems))
 
 
-def _read(top: TomlTable) -> Manifest:
+def _read(top: TomlTable, unnamed: str) -> Manifest:
     name = top.take("name", TEXT, "", required=True)
     if name and not is_safe_id(name):
         top.problems.append(f"name {name!r} is not made of letters, digits, '.', '_' and '-'")
-    tasks = tuple(_each(top, "tasks", top.take("tasks", TEXTS, [], required=True), TASKS))
+    listed = (f"a list of {', '.join(TASKS)}, or []", TEXTS[1])
+    tasks = tuple(_each(top, "tasks", top.take("tasks", listed, [], required=True), TASKS))
     videos, split = top.table("videos"), top.table("split")
     globs = [g for g in videos.take("globs", TEXTS, []) if _is_glob(videos, g)]
     entries = videos.take("table", TABLES, [])
@@ -110,10 +111,10 @@ def _read(top: TomlTable) -> Manifest:
         _listed(TomlTable(entry, ("videos", f"table[{k}]"), top.text, top.problems), tasks)
         for k, entry in enumerate(entries, start=1)
     )
-    if ("globs" in videos.values) == ("table" in videos.values):
+    if bool(videos.values.get("globs")) == bool(videos.values.get("table")):
         top.problems.append("[videos] needs globs, or one [[videos.table]] for each video")
     manifest = Manifest(
-        name=name,
+        name=name or unnamed,
         title=top.take("title", TEXT, name),
         tasks=tasks,
         fps=top.take("fps", NUMBER),
@@ -183,7 +184,8 @@ def _present(values: Mapping[str, str | None]) -> dict[str, str]:
 
 
 def _split(table: TomlTable, *, needed: bool) -> SplitRule:
-    by = _one(table, "by", table.take("by", TEXT, "id", required=needed), RULES)
+    rules = (" or ".join(RULES), TEXT[1])
+    by = _one(table, "by", table.take("by", rules, "id", required=needed), RULES)
     check = NUMBER if by == "share" else TEXTS
     given = {split: table.take(split, check) for split in SPLITS if by != "annotation"}
     found = {split: value for split, value in given.items() if value is not None}

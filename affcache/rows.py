@@ -63,7 +63,7 @@ def rows_under(manifest: Manifest, folder: Path, problems: list[str]) -> list[Ro
     search = _Search(manifest, folder, problems)
     before = len(problems)
     drafts = [*_from_globs(search), *_from_table(search)]
-    if not drafts and len(problems) == before and (manifest.globs or not problems):
+    if not drafts and len(problems) == before and manifest.globs:
         problems.append(f"no video: nothing in {folder} fits {', '.join(manifest.globs)}")
     problems += _id_problems(drafts)
     by_subject = by_share([d.subject for d in drafts if d.split is None], manifest.split.shares)
@@ -106,6 +106,8 @@ def _from_globs(search: _Search) -> Iterator[_Draft]:
 
 def _from_table(search: _Search) -> Iterator[_Draft]:
     for entry in search.manifest.table:
+        if not entry.path:
+            continue  # its lack is a problem of the file
         if leaves(entry.path):
             search.problems.append(f"{entry.path}: leaves the root")
         elif _usable(search, entry.path, "a video"):
@@ -222,7 +224,8 @@ def _id_problems(drafts: list[_Draft]) -> list[str]:
     for draft in drafts:
         sources.setdefault(draft.id, []).append(draft.source)
     problems = [
-        f"id {video_id!r} of {where[0]} is not a safe folder name (letters, digits, '.', '_', '-')"
+        f"id {video_id!r} of {where[0]} is not a safe folder name (letters, digits, '.', '_', "
+        "'-'); rename the file, or give it an id in [[videos.table]]"
         for video_id, where in sources.items()
         if not is_safe_id(video_id)
     ]

@@ -111,18 +111,22 @@ def test_every_problem_is_listed_at_once(tmp_path: Path, data: Path) -> None:
     id = "not/safe"
     [[videos.table]]
     path = "videos"
+    [[videos.table]]
+    id = "without_a_path"
     [split]
     by = "id"
     train = ["*"]
     """
     touch(tmp_path, "outside.mp4")
     said = problems(tmp_path, text)
-    assert said.startswith("manifest mine: 6 problems\n  - ")
+    assert said.startswith("manifest mine: 7 problems\n  - ")
+    assert "videos.table[7].path is missing: give a text" in said
     assert "unknown key colour (line 4)" in said
     assert "videos/absent.mp4: missing" in said
     assert "2 rows with the id 'twin': videos/p1_c1.mp4 and videos/p1_c2.mp4" in said
     assert "../outside.mp4: leaves the root" in said
     assert "'not/safe' of videos/p2_c1.mp4 is not a safe folder name" in said
+    assert "; rename the file, or give it an id in [[videos.table]]" in said
     assert "videos: is a folder, expected a video" in said
 
 
@@ -251,8 +255,11 @@ def test_splits_by_subject_and_by_id_are_shell_patterns(tmp_path: Path, data: Pa
     ("old", "new", "said"),
     [
         ('tasks = ["va"]', 'tasks = ["valence"]', "tasks (line 4) is 'valence', expected va or"),
-        ('tasks = ["va"]', 'tasks = "va"', "tasks (line 4) is 'va', expected a list of texts"),
-        ('name = "mine"', "", "name is missing: give a text"),
+        ('tasks = ["va"]', 'tasks = "va"', "tasks (line 4) is 'va', expected a list of va"),
+        ('name = "mine"', "", "manifest mine: name is missing: give a text"),
+        ('tasks = ["va"]', "", "tasks is missing: give a list of va, expr, au, or []"),
+        ('by = "share"', "", "split.by is missing: give id or subject or share or annotation"),
+        ('["videos/**/*.mp4", "videos/*.mp4"]', "[]", "[videos] needs globs, or one [[videos.t"),
         ('name = "mine"', 'name = "../mine"', "name '../mine' is not made of letters"),
         ("(p\\\\d+)_", "p\\\\d+_", "needs a (group)"),
         ("(p\\\\d+)_", "(p_", "is not a regular expression"),
