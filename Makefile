@@ -1,9 +1,11 @@
 # Every target makes the environment it needs (.venv) and is quick when nothing changed.
+#   make setup                                   only the environment
 #   make demo                                    the main job on real video, end to end
 #   make test | test-all | lint | bench          checks
 #   make extract DATASET=affwild2 ROOT=/data/affwild2 [DEVICE=cuda]
 #   make train DATASET=affwild2 HEAD=ap [SEED=0]
 #   make evaluate DATASET=affwild2 HEAD=ap
+#   make clean                                   what can be made again; never out/, runs/, .venv/
 
 PYTHON ?= python3
 VENV := .venv
@@ -13,6 +15,9 @@ OUT ?= out
 HEAD ?= ap
 SEED ?= 0
 DEVICE ?= auto
+NAME = $(basename $(notdir $(DATASET)))
+CACHE = $(OUT)/$(NAME).zarr
+RUN = runs/$(NAME)-$(HEAD)-s$(SEED)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all lint bench extract train evaluate clean
@@ -26,7 +31,7 @@ $(READY): setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "affcache needs Python 3.11 or newer; say which with make PYTHON=..." >&2; exit 2; }
 	@$(PYTHON) -m venv $(VENV) \
-	  || { echo "Python's venv module is missing: apt-get install python3-venv" >&2; exit 2; }
+	  || { echo "$(VENV) cannot be made; on Debian it needs: apt-get install python3-venv" >&2; exit 2; }
 	@echo "installing into $(VENV): torch is large, this takes a few minutes the first time"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
@@ -66,18 +71,18 @@ bench: $(READY)
 
 extract: $(READY)
 	@test -n "$(DATASET)" || { echo "say which: make extract DATASET=affwild2 ROOT=/where/it/lies" >&2; exit 2; }
-	@$(BIN)/affcache extract --manifest $(DATASET) $(if $(ROOT),--root $(ROOT)) \
-	  --out $(OUT)/$(DATASET).zarr --device $(DEVICE)
+	@$(BIN)/affcache extract --manifest "$(DATASET)" $(if $(ROOT),--root "$(ROOT)") \
+	  --out "$(CACHE)" --device $(DEVICE)
 
 train: $(READY)
 	@test -n "$(DATASET)" || { echo "say which: make train DATASET=affwild2 HEAD=ap" >&2; exit 2; }
-	@$(BIN)/affcache train --head $(HEAD) --cache $(OUT)/$(DATASET).zarr --seed $(SEED) \
-	  --out runs/$(DATASET)-$(HEAD)-s$(SEED) --device $(DEVICE)
+	@$(BIN)/affcache train --head $(HEAD) --cache "$(CACHE)" --seed $(SEED) \
+	  --out "$(RUN)" --device $(DEVICE)
 
 evaluate: $(READY)
 	@test -n "$(DATASET)" || { echo "say which: make evaluate DATASET=affwild2 HEAD=ap" >&2; exit 2; }
-	@$(BIN)/affcache evaluate runs/$(DATASET)-$(HEAD)-s$(SEED)
+	@$(BIN)/affcache evaluate "$(RUN)"
 
 clean:
-	rm -rf $(OUT) runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
-	find affcache stages tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	find affcache manifests stages tests -name __pycache__ -type d -prune -exec rm -rf {} +
