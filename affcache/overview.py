@@ -17,15 +17,21 @@ FEW = 10
 
 def show_manifests(*, as_json: bool) -> None:
     """Print the manifests that come with affcache."""
-    rows = [
+    shipped = [load(name) for name in names()]
+    rows: list[dict[str, Any]] = [
         {
             "name": manifest.name,
             "title": manifest.title,
             "tasks": ", ".join(manifest.tasks) or "-",
             "root": manifest.root_variable or " ".join(manifest.assets),
         }
-        for manifest in map(load, names())
+        for manifest in shipped
     ]
+    if as_json:
+        rows = [
+            row | {"tasks": m.tasks, "root": m.root_variable, "assets": m.assets}
+            for row, m in zip(rows, shipped, strict=True)
+        ]
     show("manifests", rows, as_json=as_json)
 
 

@@ -24,7 +24,10 @@ def assets() -> None:
 @assets.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def list_assets(as_json: bool) -> None:
-    """Print every asset: its files, size, licence, source, and whether it is here."""
+    """Print every asset, its size, and whether it is here.
+
+    --json tells licence, source, folder, and the files with their sha256, too.
+    """
     from affcache.stock import show_assets
 
     show_assets(as_json=as_json)

@@ -12,7 +12,10 @@ import click
     "--cache", type=click.Path(path_type=Path), required=True, help="The cache to write them into."
 )
 @click.option(
-    "--manifest", required=True, help="A dataset's name (`affcache manifest list`) or .toml file."
+    "--manifest",
+    metavar="NAME|FILE",
+    required=True,
+    help="A dataset: its name (`affcache manifest list`), or a .toml file.",
 )
 @click.option(
     "--root",
@@ -25,8 +28,9 @@ def label(cache: Path, manifest: str, root: Path | None, as_json: bool) -> None:
 
     The features are not touched, so labelling again, with other annotations or another split, is
     cheap. `affcache extract` does it too when the annotations are there. All files are read before
-    anything is written. Prints how many frames got labels, for each task and split, and which
-    videos differ from their annotation in length.
+    anything is written. A video's labels are replaced as a whole; those of a video that is not
+    annotated any more are kept and named. Prints how many frames got labels, for each task and
+    split, and which videos differ from their annotation in length.
 
     \b
     affcache label --cache out/affwild2.zarr --manifest affwild2 --root /data/affwild2

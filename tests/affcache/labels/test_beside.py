@@ -160,6 +160,18 @@ def test_annotated_videos_that_are_not_in_the_cache_are_named(
     assert "video10_1" not in files(cache, "labels")
 
 
+def test_labels_of_a_video_that_is_not_annotated_any_more_are_kept_and_named(
+    cache: Path, tree: Tree, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, _, err = run(capsys, *words(cache, tree))
+    assert "not annotated any more" not in err
+    (tree.root / "annotations/VA_Set/Train_Set/video10_1.txt").unlink()
+    status, _, err = run(capsys, *words(cache, tree))
+    assert status == 0
+    assert "not annotated any more, labels of before are kept: video10_1\n" in err
+    assert Cache(cache).video("video10_1").label("va") is not None
+
+
 def test_another_split_replaces_the_labels(cache: Path, tree: Tree) -> None:
     described = manifest.load("affwild2")
     for folder in ("Train_Set", "Validation_Set"):
