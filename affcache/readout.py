@@ -57,6 +57,18 @@ class Fit(NamedTuple):
     full: ridge.Linear
 
 
+class Readout(NamedTuple):
+    """Stored models: everybody's, one per left-out fold, and which fold a person is in."""
+
+    full: dict[str, Any]
+    held_out: list[dict[str, Any]]
+    folds: dict[str, int]
+
+    def unseen(self, subject: str) -> dict[str, Any]:
+        """The model that never saw a person: everybody's for those who were not fitted on."""
+        return self.held_out[self.folds[subject]] if subject in self.folds else self.full
+
+
 def fit_readout(cache: Path, task: str = "va", name: str = "readout") -> Report:
     """Fit on the training split and store pseudo-labels of every video under `pseudo/<name>/`.
 
@@ -82,35 +94,50 @@ def fit_readout(cache: Path, task: str = "va", name: str = "readout") -> Report:
     sequences = load_all(cache, task, None)
     train_ids = {video.id for video in split_videos(opened, task, "train")}
     training = [s for s in sequences if s.id in train_ids and usable(s).any()]
-    folds = _folds(training, f"{cache}: task {task}")
-    fit = fit_folds(training, folds)
-    models = [_stored(model, task, targets) for model in fit.held_out]
-    full = _stored(fit.full, task, targets)
+    fitted = fit_people(training, task, targets, f"{cache}: task {task}")
     said = {}
     for s in _watched("predicting", sequences):
-        own = s.id in train_ids and s.subject in folds
-        said[s.id] = np.where(
-            s.valid[:, None], apply(models[folds[s.subject]] if own else full, s.features), np.nan
-        )
-    frames = sum(int(usable(s).sum()) for s in training)
-    full |= {
-        "alpha": fit.strengths.tolist(),
-        "criterion": "squared error on held-out subjects",
-        "folds": [sorted(who for who, f in folds.items() if f == k) for k in range(len(models))],
-        "videos": len(training),
-        "frames": frames,
-    }
-    _store(opened, task, name, full, said)
+        model = fitted.unseen(s.subject) if s.id in train_ids else fitted.full
+        said[s.id] = np.where(s.valid[:, None], apply(model, s.features), np.nan)
+    _store(opened, task, name, fitted.full, said)
     validation = [v.id for v in opened.videos() if split_of(v, task) == "validation"]
     return Report(
         videos=len(training),
-        subjects=len(folds),
-        frames=frames,
-        folds=len(models),
+        subjects=len(fitted.folds),
+        frames=fitted.full["frames"],
+        folds=len(fitted.held_out),
         rows=_table(
-            targets, fit.strengths, training, [s for s in sequences if s.id in validation], said
+            targets,
+            np.array(fitted.full["alpha"]),
+            training,
+            [s for s in sequences if s.id in validation],
+            said,
         ),
     )
+
+
+def fit_people(
+    training: Collection[Sequence], task: str, targets: Collection[str], where: str
+) -> Readout:
+    """Fit on sequences that have `usable` frames of one task, whose labels are all their columns.
+
+    Raises
+    ------
+    CacheError
+        If they show fewer than two subjects; `where` leads the message.
+    """
+    folds = _folds(training, where)
+    fit = fit_folds(training, folds)
+    full = _stored(fit.full, task, targets) | {
+        "alpha": fit.strengths.tolist(),
+        "criterion": "squared error on held-out subjects",
+        "folds": [
+            sorted(who for who, f in folds.items() if f == k) for k in range(len(fit.held_out))
+        ],
+        "videos": len(training),
+        "frames": sum(int(usable(s).sum()) for s in training),
+    }
+    return Readout(full, [_stored(model, task, targets) for model in fit.held_out], folds)
 
 
 def apply(model: Mapping[str, Any], features: np.ndarray) -> np.ndarray:
