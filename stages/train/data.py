@@ -16,8 +16,8 @@ import numpy as np
 from affcache.errors import CacheError, RunError
 from affcache.readout import apply
 from affcache.sequences import Origin, pseudo_sets, read_sequences, target_names
-from affcache.store import Cache
-from affcache.targets import split_of, tasks_in
+from affcache.store import Cache, Video
+from affcache.targets import columns, split_of, tasks_in
 from affcache.windows import Sequence as FrameSequence
 from affcache.windows import default_pseudo, load_split
 from stages.train.heads import Head, Sizes, head_class
@@ -133,6 +133,21 @@ def together(
     return [found[video] for video in sorted(found)]
 
 
+def with_opinions(
+    cache: Cache, targets: Mapping[str, Sequence[str]], sequences: Sequence[FrameSequence]
+) -> list[FrameSequence]:
+    """Sequences of a run without pseudo-labels, with those that a task has by itself."""
+    sets = {task: pseudo_sets(cache, task) for task in targets}
+    names = {t: own[0] for t, own in sets.items() if "backbone" in own or len(own) == 1}
+    found = []
+    for s in sequences:
+        video = cache.video(s.id)
+        said = {t: video.pseudo(names[t], t) if t in names else None for t in targets}
+        parts = [columns(t, said[t], len(s), len(named)) for t, named in targets.items()]
+        found.append(dataclasses.replace(s, pseudo=np.concatenate(parts, axis=1)))
+    return found
+
+
 def check_pseudo(sequences: Sequence[FrameSequence], where: str) -> None:
     """Refuse pseudo-labels that are missing in a frame with a face."""
     for sequence in sequences:
@@ -160,18 +175,31 @@ def same_fingerprint(run_cache: Mapping[str, Any], cache: Cache) -> None:
     )
 
 
-def digest(sequences: Sequence[FrameSequence]) -> str:
-    """sha256 over what a run learns from beside the features: ids, masks, labels, pseudo-labels."""
+def digest(sequences: Sequence[FrameSequence], given: bool = True) -> str:
+    """sha256 over what a run learns from beside the features: ids, masks, labels, pseudo-labels.
+
+    Pseudo-labels only where they were `given`: those that were fitted to these very labels follow
+    from them, and their last bits from how many threads there were.
+    """
     total = hashlib.sha256()
     for sequence in sequences:
         total.update(sequence.id.encode())
-        for array in (sequence.counted, sequence.labels, sequence.pseudo):
+        for array in (sequence.counted, sequence.labels, *([sequence.pseudo] if given else [])):
             total.update(np.ascontiguousarray(array).data)
     return total.hexdigest()
 
 
+def backbone_features(sequence: FrameSequence) -> np.ndarray:
+    """What a readout reads, (T, D), whichever streams a head does."""
+    origin = sequence.origin
+    if origin is None or origin.streams[0] == "features":
+        return sequence.features
+    return Video(origin.place, sequence.id).array("features")
+
+
 def _with_readout(sequence: FrameSequence, models: Sequence[Mapping[str, Any]]) -> FrameSequence:
-    said = np.concatenate([apply(model, sequence.features) for model in models], axis=1)
+    features = backbone_features(sequence)
+    said = np.concatenate([apply(model, features) for model in models], axis=1)
     said[~sequence.valid] = np.nan
     return dataclasses.replace(sequence, pseudo=said)
 

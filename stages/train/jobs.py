@@ -20,13 +20,14 @@ from affcache.progress import say
 from affcache.store import Cache
 from affcache.windows import Sequence as FrameSequence
 from affcache.windows import load_split
-from stages.train import data, filling
+from stages.train import announcement, data, filling
 from stages.train.device import choose, described
 from stages.train.folds import ORIGINAL, Fold
 from stages.train.heads import head_class
 from stages.train.recipe import Recipe
+from stages.train.refitting import RIDGE, Refitted
 from stages.train.run import Run, held, start_or_resume
-from stages.train.scoring import headline_name
+from stages.train.scoring import headline_name, scores
 from stages.train.training import starting, trainer
 from stages.train.training.source import by_cache, draw_from
 
@@ -68,11 +69,13 @@ class Material(NamedTuple):
     training : to learn from, holes filled if the job says so
     validation : to choose the best epoch by, as annotated
     annotated : the training sequences as people annotated them
+    refitted : provenance of the pseudo-labels where they are of these people's own readout
     """
 
     training: list[FrameSequence]
     validation: list[FrameSequence]
     annotated: list[FrameSequence]
+    refitted: dict[str, Any] | None = None
 
 
 def material(job: Job, fold: Fold | None = None) -> Material:
@@ -91,16 +94,24 @@ def material(job: Job, fold: Fold | None = None) -> Material:
         everything = data.together(annotated, validation)
         annotated = [s for s in everything if s.id in fold.training]
         validation = [s for s in everything if s.id in fold.validation]
-    training = annotated
+    training, more = annotated, []
+    targets = data.sizes_of(annotated, cache, task, head_class(job.recipe.head)).targets
     if job.fill:
-        targets = data.sizes_of(annotated, cache, task, head_class(job.recipe.head)).targets
-        learnt = {s.id for s in annotated}
-        more = filling.unannotated(cache, targets, name, streams, learnt)
+        more = filling.unannotated(cache, targets, name, streams, {s.id for s in annotated})
+    refitted = None
+    attributes = data.pseudo_attributes(cache, name)
+    if fold is not None and fold.name != ORIGINAL and attributes.get("method") == RIDGE:
+        own = Refitted(attributes, annotated, targets, f"{cache.path}: {fold.name}")
+        annotated, validation, more = (
+            [own.seen_by(s) for s in some] for some in (annotated, validation, more)
+        )
+        training, refitted = annotated, own.attributes
+    if job.fill:
         training = filling.fill([*annotated, *more], cache, job.fill, targets)
         training = [s for s in training if s.counted.any()]
     if name is not None:
         data.check_pseudo([*training, *validation], f"{cache.path}: pseudo-labels {name!r}")
-    return joined(job, fold, Material(training, validation, annotated))
+    return joined(job, fold, Material(training, validation, annotated, refitted))
 
 
 def joined(job: Job, fold: Fold | None, first: Material) -> Material:
@@ -128,7 +139,11 @@ def joined(job: Job, fold: Fold | None, first: Material) -> Material:
         columns = [s.origin and dict(s.origin.targets) for s in (first[0] + more[0])]
         if any(c != columns[0] for c in columns):
             raise CacheError(f"{path}: names its {job.recipe.task} columns unlike {job.cache}")
-        found = Material(*(one + other for one, other in zip(found, more, strict=True)))
+        found = Material(
+            found.training + more.training,
+            found.validation + more.validation,
+            found.annotated + more.annotated,
+        )
     return found
 
 
@@ -172,14 +187,19 @@ def run_job(job: Job, learn: Material, folder: Path) -> Run:
     cache, device = Cache(job.cache), choose(job.device)
     name, _ = what_it_sees(job)
     config = configuration(job.recipe, job.seed, cache, name, learn, job.fill)
+    _check_validation(Run(folder, config), learn.validation)
     config["also"] = [described_cache(Cache(path)) for path in job.also]
     config["start"] = starting.provenance(job.start)
     config["files"] = head_class(job.recipe.head).files(job.recipe.model)
     starting.rehearse(Run(folder, config))
     draw_from(Run(folder, config), learn.training)  # a recipe's windows must fit somewhere
-    run = start_or_resume(folder, config, data.pseudo_attributes(cache, name))
+    run = start_or_resume(folder, config, learn.refitted or data.pseudo_attributes(cache, name))
     with held(run):
-        _announce(run, learn.training, learn.validation, described(device))
+        announcement.announce(run, learn.training, learn.validation, described(device))
+        if job.fill:
+            announcement.mention_filled(run, learn.annotated, learn.training)
+        if job.also:
+            announcement.mention_acquainted([job.cache, *job.also], job.recipe.task)
         standing = trainer.train(
             run, learn.training, learn.validation, device, job.workers, job.data
         )
@@ -191,6 +211,18 @@ def run_job(job: Job, learn: Material, folder: Path) -> Run:
             f"epoch {standing.best_epoch}; next: affcache evaluate {run.folder}"
         )
     return run
+
+
+def _check_validation(run: Run, validation: Sequence[FrameSequence]) -> None:
+    """Refuse a validation split that no epoch can be scored on, and so no best one be chosen by."""
+    if validation and not scores(
+        run.sizes, validation, [np.zeros_like(s.labels) for s in validation]
+    ):
+        raise CacheError(
+            f"{run.config['cache']['path']}: the validation split has fewer than two frames with "
+            "a face and a label, too few to choose an epoch by; annotate more of it, or take its "
+            "videos out of the split, to keep the last epoch"
+        )
 
 
 def default_folder(cache: Path, recipe: str, seed: int) -> Path:
@@ -232,36 +264,9 @@ def configuration(
             "targets": [[task, list(names)] for task, names in sizes.targets.items()],
             "fps": sizes.fps,
         },
-        "data": data.digest([*training, *validation]),
+        "data": data.digest([*training, *validation], given=material.refitted is None),
         "training_labels": {
             "mean": mean.tolist(),
             "std": np.sqrt((spread**2).sum(axis=0) / count).tolist(),
         },
     }
-
-
-def _announce(
-    run: Run,
-    training: Sequence[FrameSequence],
-    validation: Sequence[FrameSequence],
-    device: str,
-) -> None:
-    recipe = run.recipe
-    parameters = sum(p.numel() for p in run.new_head().parameters())
-    frames = sum(int(s.counted.sum()) for s in training)
-    name = run.config["pseudo"]
-    pseudo = f"pseudo-labels {name!r}" if name else "no pseudo-labels"
-    say(
-        f"{recipe.head}: {parameters:,} parameters on {device}, {len(training)} training videos "
-        f"({frames:,} labelled frames), {len(validation)} for validation, "
-        f"{pseudo}, into {run.folder}"
-    )
-    bare = [
-        task
-        for task in run.sizes.targets
-        if all(np.isnan(s.labels[:, run.sizes.columns(task)]).all() for s in training)
-    ]
-    if bare:
-        say(f"no training labels of {', '.join(bare)}: what it predicts of them means nothing")
-    if not validation:
-        say("no labelled validation split: no score along the way, and the last epoch is kept")

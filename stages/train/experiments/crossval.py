@@ -75,7 +75,7 @@ def crossval(job: Job, count: int, with_original: bool, folder: Path) -> dict[st
         models.append(Model(fold.name, run, seen, learn.validation))
     sizes = models[0].run.sizes
     split, common = voted_on(job)
-    ballot = [(model, means(model.run, common, choose(job.device))) for model in models]
+    ballot = [(model, opinion(model.run, job, split, common)) for model in models]
     document = {
         "head": job.recipe.head,
         "cache": str(job.cache),
@@ -97,6 +97,15 @@ def voted_on(job: Job) -> tuple[str, list[FrameSequence]]:
         if found:
             return split, found
     return "nothing", []
+
+
+def opinion(run: Run, job: Job, split: str, common: Sequence[FrameSequence]) -> Said:
+    """What a model says of what is voted on, seeing the pseudo-labels of its own fold."""
+    if not common:
+        return []
+    pseudo = run.config["pseudo"], run.pseudo_attributes()
+    sequences = data.for_run(Cache(job.cache), run.sizes, *pseudo, split)
+    return means(run, sequences, choose(job.device))
 
 
 def own_row(job: Job, model: Model) -> dict[str, Any]:

@@ -162,6 +162,14 @@ def test_a_run_says_what_filled_its_labels(world: Path, tmp_path: Path, affcache
     assert affcache(*words, "--out", tmp_path / "plain").status == 0
     done = affcache(*words, "--out", tmp_path / "filled", "--fill", "rules")
     assert done.status == 0, done.err
+    before, after = learnt(world).training, learnt(world, "rules").training
+    holes = [
+        np.isnan(was.labels) & np.isfinite(now.labels)
+        for was, now in zip(before, after, strict=True)
+    ]
+    count = sum(int(hole.any(axis=1).sum()) for hole in holes)
+    assert f"filled by rules, in {sum(map(np.any, holes))} of {len(after)} training" in done.err
+    assert f"videos: va in 0, expr in {count:,}, au in 0 frames" in done.err
     plain, filled = (open_run(tmp_path / name).config for name in ("plain", "filled"))
     assert plain["fill"] == []
     (said,) = filled["fill"]

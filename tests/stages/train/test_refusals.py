@@ -4,9 +4,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from affcache.arrays import read_json, write_json
+from affcache.store import Cache, unsealed, write_labels
 from stages.train.run import open_run
 from tests.stages.train.conftest import Outcome, quick
 from tests.stages.train.simulated import simulate
@@ -26,6 +28,21 @@ def test_windows_that_fit_no_video_are_refused_before_a_folder_is_made(
     assert "set windows.shortest lower" in longer.err
     assert not (tmp_path / "run").exists()
     assert affcache(*words, *few).status == 0
+
+
+def test_a_validation_split_that_no_epoch_can_be_scored_on_is_refused_before_a_folder_is_made(
+    tmp_path: Path, affcache: Command
+) -> None:
+    small = simulate(tmp_path / "small.zarr", people=(6, 1, 0), frames=90, width=16)
+    video = next(v for v in Cache(small).videos() if v.label_attributes["split"] != {"va": "train"})
+    labels = np.full((90, 2), np.nan, np.float32)
+    labels[np.flatnonzero(video.array("valid"))[0]] = 0.5
+    with unsealed(small):
+        write_labels(small, video.id, {"va": labels}, video.label_attributes)
+    done = affcache("train", "--cache", small, "--out", tmp_path / "run", *quick())
+    assert done.status == 2
+    assert "the validation split has fewer than two frames with a face and a label" in done.err
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_existing_folder_goes_on_only_with_the_same_configuration(

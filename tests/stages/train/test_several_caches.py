@@ -16,10 +16,17 @@ FIELDS = {"format_version": 1, "what": "simulated"}
 TASKS = ("va", "au", "expr")
 
 
-def publish(path: Path, task: str, width: int = 6, fields: dict[str, object] = FIELDS) -> Path:
+def publish(
+    path: Path,
+    task: str,
+    width: int = 6,
+    fields: dict[str, object] = FIELDS,
+    dataset: str | None = None,
+    held_out: int = 3,
+) -> Path:
     """Four people of 20 frames, annotated for one task; one of them for validation."""
     draw = np.random.default_rng(TASKS.index(task))
-    create(path, task, fields, {})
+    create(path, dataset or task, fields, {})
     for k in range(4):
         labels = {
             "va": draw.uniform(-1, 1, (20, 2)).astype(np.float32),
@@ -28,7 +35,7 @@ def publish(path: Path, task: str, width: int = 6, fields: dict[str, object] = F
         }[task]
         features = draw.normal(size=(20, width)).astype(np.float32)
         publish_video(path, f"{task}{k}", features, np.ones(20, bool), None)
-        split = {"split": {task: "validation" if k == 3 else "train"}}
+        split = {"split": {task: "validation" if k == held_out else "train"}}
         write_labels(path, f"{task}{k}", {task: labels}, split)
     seal(path)
     return path
@@ -127,6 +134,24 @@ def test_caches_show_a_head_the_same_pseudo_labels(
     assert done.status == 2
     assert "there.zarr: has pseudo-labels 'other', but" in done.err
     assert "has 'one'; name a set that both have with --pseudo" in done.err
+
+
+@pytest.mark.parametrize(
+    ("dataset", "ending"),
+    [("va", "scores on them flatter"), ("expr", "unless different people have the same name")],
+)
+def test_people_on_both_sides_of_several_caches_are_named(
+    dataset: str, ending: str, caches: list[Path], tmp_path: Path, affcache: Callable[..., Outcome]
+) -> None:
+    other = publish(tmp_path / "other.zarr", "va", dataset=dataset, held_out=1)
+    settings = ["--set", "windows.mix=[]", "--set", "task=va", *uncoupled()]
+    done = affcache(*order(caches[0], other), *settings, "--out", tmp_path / "run")
+    assert done.status == 0, done.err
+    (line,) = (said for said in done.err.splitlines() if "held out in another" in said)
+    assert "2 people are learnt from in one cache and held out in another (va1, va3)" in line
+    assert line.endswith(ending)
+    alone = affcache(*order(caches[0]), *settings, "--out", tmp_path / "alone")
+    assert "held out in another" not in alone.err
 
 
 def test_people_of_several_caches_are_not_dealt_to_folds(
