@@ -75,7 +75,10 @@ def evaluate(
     if others:
         say(f"it also learnt from {', '.join(others)}: evaluate there with --cache")
     predicted = inference.predict(head, sequences, recipe.windows.test_length, device)
-    predictors = contenders(recipe.head, sequences, [p.mean for p in predicted])
+    judged = sequences
+    if run.config["pseudo"] is None:
+        judged = data.with_opinions(cache, sizes.targets, sequences)
+    predictors = contenders(recipe.head, judged, [p.mean for p in predicted])
     steps = chains.stored(run.folder)
     if steps is not None:
         done = [chains.apply_chain(steps, p.mean) for p in predicted]
@@ -119,12 +122,18 @@ def means(run: Run, sequences: Sequence[FrameSequence], device: torch.device) ->
 
 
 def contenders(head: str, sequences: Sequence[FrameSequence], predicted: Rows) -> dict[str, Rows]:
-    """Everyone's raw predictions by name, the head's last; pseudo-labels only if there are any."""
+    """Everyone's raw predictions by name, the head's last; pseudo-labels only if there are any.
+
+    Where targets have none, or not in every frame with a face, they are NaN.
+    """
     found: dict[str, Rows] = {}
-    if all(np.isfinite(s.pseudo[s.valid]).all() for s in sequences):
-        found["pseudo-labels"] = [s.pseudo for s in sequences]
+    whole = np.all([np.isfinite(s.pseudo[s.valid]).all(axis=0) for s in sequences], axis=0)
+    if whole.any():
+        said = [np.where(whole, s.pseudo, np.nan) for s in sequences]
+        found["pseudo-labels"] = said
         found["trailing mean"] = [
-            trailing_mean(s.pseudo, s.valid, s.time, TRAILING_SECONDS) for s in sequences
+            trailing_mean(rows, s.valid, s.time, TRAILING_SECONDS)
+            for s, rows in zip(sequences, said, strict=True)
         ]
     return {**found, head: predicted}
 
@@ -206,39 +215,45 @@ def paired(
 ) -> list[dict[str, Any]]:
     """How much better the head is than each other, person by person, all spread-matched.
 
-    The difference is in `scoring.headline`; the interval is over subjects. Empty where there are
-    fewer than two.
+    The difference is in `scoring.headline` of the tasks that both speak of; the interval is over
+    subjects. Nothing is said where there are fewer than two.
     """
     by_subject: dict[str, list[int]] = {}
     for i, sequence in enumerate(sequences):
         if sequence.counted.sum() > 1:
             by_subject.setdefault(sequence.subject, []).append(i)
-    if len(by_subject) < 2:
-        return []
 
-    def per_subject(name: str) -> np.ndarray:
+    def per_subject(name: str) -> list[dict[str, dict[str, float]]]:
         rows = predictors[f"{name}{MATCHED}"]
-        return np.array(
-            [
-                headline(scores(sizes, [sequences[i] for i in own], [rows[i] for i in own]))
-                for own in by_subject.values()
-            ]
-        )
+        return [
+            scores(sizes, [sequences[i] for i in own], [rows[i] for i in own])
+            for own in by_subject.values()
+        ]
 
     mine = per_subject(head)
     found = []
     for name in predictors:
-        if name != head and MATCHED not in name:
-            difference = mine - per_subject(name)
+        if name == head or MATCHED in name:
+            continue
+        difference = [
+            _headline_of(ours, theirs) - _headline_of(theirs, ours)
+            for ours, theirs in zip(mine, per_subject(name), strict=True)
+            if ours.keys() & theirs.keys()
+        ]
+        if len(difference) > 1:
             found.append(
                 {
                     "difference": f"{head} minus {name}",
-                    "people": len(by_subject),
+                    "people": len(difference),
                     **paired_interval(difference)._asdict(),
-                    "better for": int((difference > 0).sum()),
+                    "better for": sum(d > 0 for d in difference),
                 }
             )
     return found
+
+
+def _headline_of(table: Mapping[str, dict[str, float]], other: Collection[str]) -> float:
+    return headline({task: own for task, own in table.items() if task in other})
 
 
 def labelled_split(

@@ -26,7 +26,8 @@ def scores(
 ) -> dict[str, dict[str, float]]:
     """Every metric of every task that the sequences are annotated for (`metrics.summarise`).
 
-    A task without two frames to compare (over sequences: in any of them) has no scores.
+    A task without two frames to compare (over sequences: in any of them) has no scores, nor one
+    with a target about which nothing at all is said.
 
     Parameters
     ----------
@@ -37,7 +38,8 @@ def scores(
     for task, names in sizes.targets.items():
         truths, guesses = labelled(sizes, task, sequences, said)
         lengths = [len(truth) for truth in truths]
-        if (sum(lengths) if over == "frames" else max(lengths, default=0)) > 1:
+        enough = (sum(lengths) if over == "frames" else max(lengths, default=0)) > 1
+        if enough and np.isfinite(np.concatenate(guesses)).any(axis=0).all():
             table[task] = summarise(truths, guesses, over, names, task)
     return table
 

@@ -287,9 +287,13 @@ def test_tasks_without_labels_are_named_in_training_and_no_interval_is_explained
     done = affcache("train", "--cache", cache, "--head", "streaming", "--out", out, *few)
     assert done.status == 0, done.err
     assert "no training labels of expr, au: what it predicts of them means nothing" in done.err
-    shown = affcache("evaluate", out).out
-    assert "no pseudo-labels to compare with: no difference over people" in shown
-    assert "fewer than two people" not in shown
+    document = json.loads(affcache("evaluate", out, "--json").out)
+    assert {(row["task"], row["predictor"]) for row in document["scores"]} == {
+        ("va", f"{name}{end}")
+        for name in ("streaming", "pseudo-labels", "trailing mean")
+        for end in ("", ", matched")
+    }  # the cache has them of va alone
+    assert [row["people"] for row in document["paired"]] == [3, 3]
 
 
 def test_the_columns_of_several_tasks_stay_in_the_order_of_the_recipe(
