@@ -63,7 +63,13 @@ def postprocess_command(
         result(task, name, column, sequences, found, steps, sequence_length)
         for task, name, column in columns
     ]
-    document |= {"run": str(folder), "cache": str(cache.path), "split": scored, "scores": rows}
+    document |= {
+        "fitted on": "validation",
+        "run": str(folder),
+        "cache": str(cache.path),
+        "split": scored,
+        "scores": rows,
+    }
     if out is not None:
         write_all(run, cache, steps, out, device)
     if as_json:
@@ -76,6 +82,8 @@ def postprocess_command(
         click.echo("no step improves the validation split: predictions stay as they are")
     of = "utterances" if sequence_length else "frames"
     show(f"{of} of the {scored} split", rows)
+    if scored == "validation":
+        click.echo("that is the split that the chain was fitted on: what it gains there flatters")
     click.echo(
         f"the chain is in {folder / FILE}" + (f", a CSV for each video in {out}" if out else "")
     )

@@ -146,6 +146,9 @@ def test_the_command_freezes_a_chain_and_evaluate_shows_it(
     assert {step["target"] for step in stored["steps"]} <= {"valence", "arousal"}
     assert len([*(tmp_path / "out").glob("*.csv")]) == 16
     on_validation = affcache("postprocess", trained, "--json", "--split", "validation")
+    assert "the split that the chain was fitted on" not in affcache("postprocess", trained).out
+    said = affcache("postprocess", trained, "--split", "validation").out
+    assert "that is the split that the chain was fitted on: what it gains there flatters" in said
     for row in json.loads(on_validation.out)["scores"]:
         assert row["CCC post-processed"] >= row["CCC raw"]
     evaluated = json.loads(affcache("evaluate", trained, "--json").out)
