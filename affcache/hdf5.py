@@ -22,7 +22,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from affcache import publish, store
+from affcache import publish, store, verify
 from affcache.arrays import METADATA, map_array, read_object
 from affcache.errors import CacheError
 from affcache.hdf5admission import SCHEMAS, admit, header_of, opened, refuse_bomb, refuse_link
@@ -101,8 +101,8 @@ def restore(source: Path, out: Path) -> Moved:
     Raises
     ------
     CacheError
-        If the file is not an exported cache, holds what a cache cannot hold, or the folder holds a
-        cache of another fingerprint.
+        If the file is not an exported cache, holds what a cache cannot hold or what `verify` finds
+        fault with, or the folder holds a cache of another fingerprint.
     """
     with opened(source) as file:
         header = header_of(file)
@@ -128,6 +128,11 @@ def restore(source: Path, out: Path) -> Moved:
                 store.write_pseudo(out, group.removeprefix("pseudo/"), attributes, rows)
                 size += rows.size
                 progress.advance(len(rows), note=group)
+        for fault in verify.verify(out, quick=True):
+            raise CacheError(
+                f"{source}: holds what no cache may ({fault.where}: {fault.detail}); `affcache "
+                f"verify {out}` says all that is wrong, and with --repair moves it out of the way"
+            )
         cache = Cache(out)
         frames = sum(len(video) for video in cache.videos())
         return Moved(videos=len(cache.video_ids()), frames=frames, bytes=size)

@@ -320,6 +320,26 @@ def test_random_damage_never_ends_in_anything_but_a_clear_error(
         assert {f.kind for f in verify.verify(out)} <= {"values", "rows", "fingerprint", "schema"}
 
 
+@pytest.mark.parametrize(
+    ("name", "rows", "message"),
+    [
+        ("labels/v00/va", np.zeros((100, 2), "f4"), "labels/v00/va: 100 rows beside 120 frames"),
+        ("videos/v00/time", np.zeros(120), "time is finite and increases"),
+    ],
+)
+def test_what_was_edited_in_the_file_does_not_become_a_cache_unnoticed(
+    exported: Path, tmp_path: Path, name: str, rows: np.ndarray, message: str
+) -> None:
+    with h5py.File(exported, "a") as file:
+        labels = [dim.label for dim in file[name].dims]
+        del file[name]
+        file[name] = rows
+        for dim, label in zip(file[name].dims, labels, strict=True):
+            dim.label = label
+    with pytest.raises(CacheError, match=rf"{message}.*affcache verify .*--repair"):
+        hdf5.restore(exported, tmp_path / "y.zarr")
+
+
 def test_a_target_that_exists_is_left_alone(cache: Path, exported: Path, tmp_path: Path) -> None:
     with pytest.raises(CacheError, match="exists already"):
         hdf5.export(cache, exported)
