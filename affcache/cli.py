@@ -15,6 +15,7 @@ import click
 
 from affcache import __version__
 from affcache.errors import AffcacheError
+from affcache.printable import printable
 
 
 class Entry(NamedTuple):
@@ -131,6 +132,9 @@ def _report(error: Exception) -> int:
         hint = f" (see `{error.ctx.command_path} --help`)"
     else:
         hint = ""
-    text = error.format_message() if isinstance(error, click.ClickException) else str(error)
+    if isinstance(error, click.ClickException):
+        text = error.format_message()
+    else:  # names in it may be a stranger's; of ours are only the breaks of a list
+        text = "\n  - ".join(map(printable, str(error).split("\n  - ")))
     click.echo(f"affcache: {text}{hint}", err=True)
     return 2

@@ -10,6 +10,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from affcache.printable import printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
@@ -32,7 +34,7 @@ def readable_bytes(count: float) -> str:
 
 def say(line: str) -> None:
     """One line of news on stderr."""
-    print(line, file=sys.stderr, flush=True)
+    print(printable(line), file=sys.stderr, flush=True)
 
 
 class Progress:
@@ -88,7 +90,7 @@ class Progress:
         rate = f"{self._rate():.1f} {self.unit}"
         if self.unit == "bytes":
             rate = readable_bytes(self._rate())
-        return f"{rate}/s {self.note}".rstrip()
+        return f"{rate}/s {printable(self.note)}".rstrip()
 
     def _line(self) -> str:
         if self.total is None:
@@ -118,7 +120,7 @@ class Progress:
             BarColumn(),
             DownloadColumn() if self.unit == "bytes" else MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=Console(stderr=True),
         )
         self._task = self._bar.add_task(self.label, total=self.total, note="")

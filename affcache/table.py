@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from affcache.printable import printable
+
 
 def show(title: str, rows: Sequence[Mapping[str, Any]], *, as_json: bool = False) -> None:
     """Print rows that share their keys; numbers are right-aligned, floats have three places."""
@@ -18,7 +20,7 @@ def show(title: str, rows: Sequence[Mapping[str, Any]], *, as_json: bool = False
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title), title_justify="left", header_style="bold")
+    table = Table(title=Text(printable(title)), title_justify="left", header_style="bold")
     for key in rows[0] if rows else ():
         numeric = all(isinstance(row[key], int | float | None) for row in rows)
         table.add_column(key, justify="right" if numeric else "left", overflow="fold")
@@ -33,6 +35,4 @@ def _cell(value: object) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:.3f}"
-    return "".join(
-        c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in str(value)
-    )
+    return "\n".join(map(printable, str(value).split("\n")))
