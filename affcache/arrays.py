@@ -13,6 +13,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,15 +21,14 @@ import google_crc32c
 import numpy as np
 
 from affcache.errors import CacheError, StorageError
+from affcache.layout import CODECS, KEYS, layout
 from affcache.places import FolderPlace, Place
 from affcache.schema import ArraySpec, check_rows
 
 METADATA = "zarr.json"
 CRC_BYTES = 4
-_CODECS = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
-DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "float16", "float32", "float64")
-MOST_DIMENSIONS = 8
 SMALL_DOCUMENT = 1 << 20
+DEEPEST_DOCUMENT = 64
 
 
 class Readable(Protocol):
@@ -120,7 +120,7 @@ def map_array(where: Place, name: str) -> np.ndarray:
         type, or the file is not as long as it says.
     """
     at = f"{where.path}/{name}"
-    shape, dtype = _layout(read_object(where, f"{name}/{METADATA}"), at)
+    shape, dtype = layout(read_object(where, f"{name}/{METADATA}"), at)
     chunk = f"{name}/{chunk_key(len(shape))}"
     data = where.map(chunk)
     have, want = len(data) - CRC_BYTES, math.prod(shape) * dtype.itemsize
@@ -131,7 +131,7 @@ def map_array(where: Place, name: str) -> np.ndarray:
 
 def read_rows(where: Place, name: str) -> Iterator[np.ndarray]:
     """The array's rows, some thousands at a time, read and not mapped: memory stays flat."""
-    shape, dtype = _layout(read_object(where, f"{name}/{METADATA}"), f"{where.path}/{name}")
+    shape, dtype = layout(read_object(where, f"{name}/{METADATA}"), f"{where.path}/{name}")
     row = math.prod(shape[1:]) * dtype.itemsize
     left, held = shape[0] * row, b""
     for block in where.blocks(f"{name}/{chunk_key(len(shape))}") if row else ():
@@ -183,7 +183,8 @@ def parsed_object(data: bytes, at: str) -> dict[str, Any]:
 
     Refused unread are bytes that would fill far more memory than they are themselves.
     """
-    if len(data) > SMALL_DOCUMENT and data.count(b"[") + data.count(b"{") > len(data) // 16:
+    brackets = data.count(b"[") + data.count(b"{")
+    if len(data) > SMALL_DOCUMENT and brackets > len(data) // 16:
         raise CacheError(f"{at}: {len(data)} bytes of little but brackets are no metadata")
     try:
         document = json.loads(data)
@@ -191,7 +192,17 @@ def parsed_object(data: bytes, at: str) -> dict[str, Any]:
         raise CacheError(f"{at}: not readable as JSON ({error})") from None
     if not isinstance(document, dict):
         raise CacheError(f"{at}: holds {type(document).__name__}, expected an object")
+    if brackets > DEEPEST_DOCUMENT and _is_deep(document):
+        raise CacheError(f"{at}: nested deeper than {DEEPEST_DOCUMENT} levels")
     return document
+
+
+def _is_deep(document: dict[str, Any]) -> bool:
+    level: list[Any] = [document | {"consolidated_metadata": None}]  # large, and never walked
+    for _ in range(DEEPEST_DOCUMENT):
+        inner = chain.from_iterable(x.values() if isinstance(x, dict) else x for x in level)
+        level = [x for x in inner if isinstance(x, dict | list)]
+    return bool(level)
 
 
 def group_document(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -207,31 +218,10 @@ def _document(spec: ArraySpec, shape: tuple[int, ...]) -> dict[str, Any]:
         "shape": list(shape),
         "data_type": spec.dtype,
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(shape)}},
-        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "chunk_key_encoding": KEYS,
         "fill_value": "NaN" if isinstance(missing, float) and math.isnan(missing) else missing,
-        "codecs": _CODECS,
+        "codecs": CODECS,
         "attributes": {"meaning": spec.meaning},
         "dimension_names": list(spec.dims),
         "storage_transformers": [],
     }
-
-
-def _layout(document: Mapping[str, Any], at: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    shape, name = document.get("shape"), document.get("data_type")
-    if (
-        not isinstance(shape, list)
-        or not 0 < len(shape) <= MOST_DIMENSIONS
-        or not all(type(size) is int and size >= 0 for size in shape)
-        or name not in DTYPES
-    ):
-        raise CacheError(f"{at}: shape {shape!r:.60} of type {name!r:.60} is not a cache array")
-    codecs = document.get("codecs")
-    listed = codecs if isinstance(codecs, list) else []
-    names = [c.get("name") if isinstance(c, dict) else c for c in listed]
-    grid = document.get("chunk_grid")
-    if names != ["bytes", "crc32c"] or grid != {
-        "name": "regular",
-        "configuration": {"chunk_shape": shape},
-    }:
-        raise CacheError(f"{at}: is not one uncompressed chunk, so it cannot be mapped")
-    return tuple(shape), np.dtype(name).newbyteorder("<")

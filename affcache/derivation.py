@@ -24,6 +24,7 @@ from affcache.progress import Progress
 from affcache.schema import FORMAT_VERSION, LABEL_ARRAYS, PSEUDO_ARRAYS, TASKS, VIDEO_ARRAYS
 from affcache.store import Cache, Video
 from affcache.table import show
+from affcache.targets import split_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,10 +117,15 @@ def derive(path: Path, out: Path, recipe: Recipe, task: str | None = None) -> De
     """
     recipe.check()
     cache = Cache(path)
+    if out.resolve() == path.resolve():
+        raise CacheError(f"{out}: is the parent itself; the derived features need another folder")
     videos = cache.videos()
     width = _width(cache, videos)
     fits = recipe.pca is not None or recipe.zscore
     task, training = _training(cache, videos, task) if fits else (None, [])
+    fields = _fields(cache, recipe, task, training)
+    # Before anything is fitted, which may take hours: is `out` free for what comes of it?
+    publish.create(out, cache.header["dataset"], fields, _provenance(cache, 0, None))
     chain = Chain(window=recipe.window, align=recipe.align)
     variances, total = np.empty(0), math.nan
     if recipe.pca is not None:
@@ -128,9 +134,9 @@ def derive(path: Path, out: Path, recipe: Recipe, task: str | None = None) -> De
     if recipe.zscore:
         chain = fit_scaling(training, width, chain)
     share = float(variances.sum() / total) if recipe.pca is not None else None
-    fields = _fields(cache, recipe, task, training)
-    publish.create(out, cache.header["dataset"], fields, _provenance(cache, len(variances), share))
     with store.unsealed(out):
+        provenance = _provenance(cache, len(variances), share)
+        store.write_group(out, {"affcache": Cache(out).header | {"provenance": provenance}})
         derived_width = _write(cache, videos, out, fields, chain, width)
     return Derived(
         videos=len(videos),
@@ -156,7 +162,7 @@ def _width(cache: Cache, videos: Sequence[Video]) -> int:
 def _training(cache: Cache, videos: Sequence[Video], task: str | None) -> tuple[str, list[Video]]:
     """The videos to fit on, and whose split says so."""
     by_task = {
-        name: [v for v in videos if v.label_attributes.get("split", {}).get(name) == "train"]
+        name: [v for v in videos if split_of(v, name) == "train"]
         for name in ([task] if task else TASKS)
     }
     there = {name: found for name, found in by_task.items() if found}

@@ -150,7 +150,8 @@ def _tree(children: Callable[[str], list[str]]) -> tuple[list[str], list[str]]:
 
 def _groups_of_cache(cache: Cache, group: str) -> list[str]:
     names = cache.place.members(group)
-    return [n for n in names if cache.place.has(f"{group}/{n}/{METADATA}".lstrip("/"))]
+    there = [n for n in names if cache.place.has(f"{group}/{n}/{METADATA}".lstrip("/"))]
+    return list(filter(is_safe_id, there))
 
 
 def _groups_of_file(file: h5py.File, group: str) -> list[str]:

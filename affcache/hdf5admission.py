@@ -15,9 +15,9 @@ from typing import Any
 import h5py
 
 from affcache import store
-from affcache.arrays import DTYPES
 from affcache.errors import CacheError
 from affcache.hdf5attributes import read_attributes
+from affcache.layout import DTYPES
 from affcache.schema import (
     FORMAT_VERSION,
     LABEL_ARRAYS,

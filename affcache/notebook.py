@@ -144,7 +144,8 @@ class OpenVideo:
     @property
     def split(self) -> dict[str, str]:
         """Split by task."""
-        return dict(self._video.label_attributes.get("split", {}))
+        found = self._video.label_attributes.get("split")
+        return found if isinstance(found, dict) else {}
 
     def to_xarray(self) -> Dataset:
         """Everything of this video as one xarray Dataset, with `time` along the frames.

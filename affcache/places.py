@@ -13,7 +13,7 @@ import stat
 import sys
 import weakref
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -21,7 +21,7 @@ from typing import Protocol
 from affcache import zips
 from affcache.errors import CacheError
 
-LARGEST_METADATA = 1 << 28
+METADATA_BYTES, METADATA_BYTES_A_FILE = 1 << 24, 1 << 11  # twice what the root's copy of all needs
 BLOCK_BYTES = 1 << 18  # a block stays in a core's cache while it is hashed and written
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
@@ -74,17 +74,47 @@ class FolderPlace:
 
     def files(self) -> list[str]:
         """Every file and every link, sorted; a missing folder has none."""
-        found: list[str] = []
+        return sorted(name for name, kind in self._walk() if kind != "empty")
+
+    def strangers(self) -> dict[str, str]:
+        """What no cache has, and what it is: links, devices and empty folders."""
+        return {name: kind for name, kind in sorted(self._walk()) if kind}
+
+    def refuse_links(self, within: Sequence[str] = ()) -> None:
+        """Before anything is written: nothing may lead out of the folder, or never answer.
+
+        Parameters
+        ----------
+        within : groups that are moved as they are, whatever they hold
+
+        Raises
+        ------
+        CacheError
+            If anything in it is neither a file nor a folder.
+        """
+        for name, kind in self.strangers().items():
+            if kind != "empty" and not any(f"{name}/".startswith(f"{g}/") for g in within):
+                raise CacheError(f"{self.path / name}: is a {kind}; a cache holds its own files")
+
+    def _walk(self) -> Iterator[tuple[str, str]]:
+        """Name and kind of everything: "" for a file, and for a folder only that it is empty."""
         folders = [""] if self.path.is_dir() else []
         while folders:
             folder = folders.pop()
             if folder.count("/") > zips.DEEPEST:
                 raise CacheError(f"{self.path}: folders nested too deep ({folder:.80} ...)")
-            with os.scandir(self.path / folder) as entries:
-                for entry in entries:
-                    real = entry.is_dir(follow_symlinks=False)
-                    (folders if real else found).append(folder + entry.name + "/" * real)
-        return sorted(found)
+            try:
+                with os.scandir(self.path / folder) as entries:
+                    inside = list(entries)
+            except FileNotFoundError:  # somebody is at work here
+                continue
+            for entry in inside:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(f"{folder}{entry.name}/")
+                else:
+                    yield folder + entry.name, _kind(entry)
+            if folder and not inside:
+                yield folder.rstrip("/"), "empty"
 
     def members(self, folder: str) -> list[str]:
         """What lies directly in a folder, sorted."""
@@ -250,6 +280,13 @@ class ZipPlace(PackedPlace):
                 "mapped; run `affcache unpack` on it first"
             )
 
+    def is_as_packed(self) -> bool:
+        """Whether all that is not a file's bytes is as `affcache pack` writes it.
+
+        A zip of another length was made by another program, and is not held against ours.
+        """
+        return zips.is_as_written(self._read, list(self._entries.values()), len(self._whole))
+
     def map(self, name: str) -> memoryview:
         """An entry's bytes, a part of the one map."""
         entry = self._entry(name)
@@ -257,8 +294,15 @@ class ZipPlace(PackedPlace):
         return self._whole[start : start + entry.size]
 
 
+def _kind(entry: os.DirEntry[str]) -> str:
+    if entry.is_file(follow_symlinks=False) or not os.path.lexists(entry.path):  # gone meanwhile
+        return ""
+    return "symbolic link" if entry.is_symlink() else "device, socket or pipe"
+
+
 def _refuse_large(where: Place, name: str, size: int) -> None:
-    if size > LARGEST_METADATA:
+    """Metadata grows with the number of files and with nothing else; more is a bomb."""
+    if size > METADATA_BYTES and size > METADATA_BYTES + METADATA_BYTES_A_FILE * len(where.files()):
         raise CacheError(f"{where.path}/{name}: {size} bytes is too large for metadata")
 
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from affcache.arrays import METADATA, ArrayWriter, is_debris, read_json, write_json
 from affcache.errors import CacheError
+from affcache.places import FolderPlace
 from affcache.schema import FORMAT_VERSION, REQUIRED_ARRAYS, VIDEO_ARRAYS, ArraySpec, is_safe_id
 from affcache.store import (
     PRIVATE,
@@ -141,6 +142,8 @@ def establish(path: Path, header: Mapping[str, Any]) -> None:
     """
     if path.exists() and not path.is_dir():
         raise CacheError(f"{path}: is a file; a cache is a folder")
+    if (path / METADATA).exists() or (path / PRIVATE).exists():
+        FolderPlace(path).refuse_links()
     path.mkdir(parents=True, exist_ok=True)
     private = path / PRIVATE
     (private / "partial").mkdir(parents=True, exist_ok=True)
@@ -217,7 +220,7 @@ def check_same(there: Mapping[str, Any], now: Mapping[str, Any], at: object) -> 
     if there.get("fingerprint") == now.get("fingerprint"):
         return
     differing = [
-        f"{key}: {old} there, {new} now"
+        f"{key:.80}: {old!s:.80} there, {new!s:.80} now"
         for key, old, new in differing_fields(there.get("fields", {}), now.get("fields", {}))
     ]
     raise CacheError(

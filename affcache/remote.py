@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,6 +32,8 @@ from affcache.seals import PRIVATE, Sealed
 LARGEST_DOCUMENT = 1 << 27
 ARRIVING = f"{PRIVATE}/arriving"
 STALE_SECONDS = 86_400.0
+# user:begin-of-password, and behind a character that ends it too early the rest and an @
+_BROKEN_PASSWORD = re.compile(r"\w+://[^/?#@:]*:(?!\d+/)[^/?#@]*[/?#].*@")
 Blocks = Callable[[], Iterable[bytes]]
 Moved = Callable[[int], None]
 
@@ -153,6 +157,26 @@ class Remote(Folders):
 
         self.connection.attempt(name, act)
 
+    def prune(self, folder: str) -> bool:
+        """Take away folders below one, and it, that hold no file; says whether it is gone."""
+        if self.driver.objects:
+            return False
+        inside = self._list(folder).items()
+        kept = [n for n, i in inside if i["type"] != "directory" or not self.prune(f"{folder}/{n}")]
+        if kept:
+            return False
+
+        def act(filesystem: Any) -> None:
+            with contextlib.suppress(FileNotFoundError):
+                filesystem.rmdir(self._at(folder))
+
+        self.connection.attempt(folder, act)
+        above, _, name = folder.rpartition("/")
+        self._made.discard(folder)
+        self._kinds.pop(folder, None)
+        self._kinds.get(above, {}).pop(name, None)
+        return True
+
     def sweep(self) -> None:
         """Remove what a push that died long ago left half sent."""
         for name, info in self._list(ARRIVING).items():
@@ -218,6 +242,8 @@ class Remote(Folders):
     def _blocks(self, filesystem: Any, name: str, limit: int | None = None) -> Iterator[bytes]:
         """A file's bytes; of one that is longer than `limit`, a single byte beyond."""
         left, most = limit, self.driver.block_bytes
+        if "local" in filesystem.protocol and filesystem.info(self._at(name))["type"] == "other":
+            raise RemoteError(f"{self.path}/{name}: is a device, socket or pipe, not a file")
         with filesystem.open(self._at(name), "rb", **self.driver.opening) as file:
             while block := file.read(most if left is None else min(most, left + 1)):
                 yield from self.connection.unless_stopped([bytes(block)])
@@ -246,13 +272,15 @@ def remote(
     protocol = get_protocol(url)
     row = driver(protocol)
     shown = _without_password(url)
+    # What a driver logs goes to the screen unless somebody listens; what matters it raises, too.
+    logging.getLogger(row.module or "fsspec").addHandler(logging.NullHandler())
     try:
         kind = fsspec.get_filesystem_class(protocol)
         from_url = {} if protocol in ("file", "local") else kind._get_kwargs_from_urls(url)
         root = str(kind._strip_protocol(url)).rstrip("/")
     except (ValueError, ImportError) as error:
         raise RemoteError(f"{shown}: no such kind of URL ({one_line(error)})") from None
-    if not root:
+    if not url or not root:
         raise RemoteError(f"{shown}: name a folder, such as {shown.rstrip('/')}/sewa.zarr")
     wanted = {**row.options, **from_url, **(options or {})}
 
@@ -269,6 +297,18 @@ def remote(
 
 
 def _without_password(url: str) -> str:
+    """What messages call a URL.
+
+    Raises
+    ------
+    RemoteError
+        If the end of its password cannot be told; every part of such a URL may be secret.
+    """
+    if _BROKEN_PASSWORD.match(url):
+        raise RemoteError(
+            f"{url.partition(':')[0]}://...: a user or password with one of / ? # in it has to be "
+            "written with %2F, %3F, %23"
+        )
     parts = urlsplit(url)
     if parts.password is None:
         return url.rstrip("/")

@@ -144,7 +144,7 @@ class Cache:
 
     def _groups(self, folder: str) -> list[str]:
         names = self.place.members(folder)
-        return [name for name in names if self.place.has(f"{folder}/{name}/{METADATA}")]
+        return [n for n in names if is_safe_id(n) and self.place.has(f"{folder}/{n}/{METADATA}")]
 
 
 def header_in(attributes: Mapping[str, Any], at: object) -> dict[str, Any]:
@@ -166,6 +166,10 @@ def header_in(attributes: Mapping[str, Any], at: object) -> dict[str, Any]:
     for name, kind in _HEADER.items():
         if not isinstance(header.get(name, kind()), kind):
             raise CacheError(f"{at}: {name} in its header is not {kind.__name__}")
+    try:
+        fingerprint(header.get("fields", {}))
+    except ValueError:
+        raise CacheError(f"{at}: fields in its header are not JSON (NaN or Infinity)") from None
     return header
 
 
@@ -219,6 +223,8 @@ def unsealed(cache: Path) -> Iterator[None]:
         raise CacheError(
             f"{cache}: is a packed file, which never changes; `affcache unpack` it and change that"
         )
+    FolderPlace(cache).refuse_links()
+    (cache / PRIVATE).mkdir(exist_ok=True)  # whoever copies `*` leaves it behind
     with (cache / PRIVATE / "writers.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         unseal(cache)
@@ -258,6 +264,7 @@ def seal(cache: Path) -> None:
     Videos never change once published, so their hashes are taken from the previous seal where it
     is younger than the file; everything else is read.
     """
+    FolderPlace(cache).refuse_links()
     for debris in filter(is_debris, sealed_files(cache)):
         debris.unlink()
     groups = [path for path in sealed_files(cache) if path.name == METADATA]
@@ -271,8 +278,6 @@ def seal(cache: Path) -> None:
     files = {}
     for path in sealed_files(cache):
         name = path.relative_to(cache).as_posix()
-        if path.is_symlink():
-            raise CacheError(f"{path}: is a symbolic link; a cache holds its own files")
         status = path.stat()
         size, digest, before = known.get(name, (-1, "", 0))
         if size != status.st_size or status.st_mtime_ns >= before:

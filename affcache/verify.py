@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 
 from affcache import notes
-from affcache.arrays import METADATA, chunk_key, json_bytes, map_array, read_object, read_rows
+from affcache.arrays import METADATA, chunk_key, json_bytes, map_array, read_object
 from affcache.digests import Digest, digests, size_of
 from affcache.errors import CacheError
-from affcache.places import Place
+from affcache.places import FolderPlace, Place, ZipPlace
 from affcache.progress import Progress
+from affcache.promises import broken_promises
 from affcache.publish import video_fingerprint
 from affcache.schema import (
-    FACE_ARRAYS,
     LABEL_ARRAYS,
     PSEUDO_ARRAYS,
     REQUIRED_ARRAYS,
@@ -43,8 +43,6 @@ from affcache.store import (
     unseal,
 )
 from affcache.threads import spread
-
-FLOAT16_INFINITY = 0x7C00
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +85,8 @@ def verify(path: Path, *, quick: bool = False) -> list[Fault]:
     cache = Cache(path)
     names = [name for name in cache.place.files() if not name.startswith(f"{PRIVATE}/")]
     read = {} if quick else _read(cache.place, names)
-    faults = [*_against_seal(cache.place, names, read)]
+    faults = [*_against_seal(cache.place, names, read), *_strangers(cache.place)]
+    faults += _copy(cache, names, {fault.where for fault in faults})
     header = cache.header
     if fingerprint(header.get("fields", {})) != header.get("fingerprint"):
         faults.append(Fault(kind="fingerprint", where=METADATA, detail="not that of its fields"))
@@ -114,9 +113,10 @@ def repair(path: Path, faults: list[Fault]) -> list[str]:
     groups = sorted(
         {"/".join(f.where.split("/")[: _depth(f.where) + 1]) for f in faults if f.video}
     )
+    FolderPlace(path).refuse_links(within=groups)
     moved = [group for group in groups if os.path.lexists(path / group)]
     for group in moved:
-        target = quarantine / f"{group.replace('/', '+')}.{time.time_ns()}"
+        target = quarantine / f"{group.replace('/', '+'):.200}.{time.time_ns()}"
         target.parent.mkdir(parents=True, exist_ok=True)
         (path / group).rename(target)
     if moved:
@@ -163,11 +163,53 @@ def _against_seal(where: Place, names: list[str], read: Mapping[str, Digest]) ->
             yield from _file(where, name, *files[name], read.get(name))
 
 
+def _strangers(where: Place) -> Iterator[Fault]:
+    """What is in no cache: unsafe names, links, devices, empty folders, a zip's headers changed."""
+    if isinstance(where, ZipPlace) and not where.is_as_packed():
+        detail = "what lies between its files is not what `affcache pack` writes; pack it again"
+        yield Fault(kind="zip", where=where.path.name, detail=detail)
+    for group in ("videos", "labels"):
+        for name in set(where.members(group)) - {METADATA}:
+            if not is_safe_id(name):
+                yield Fault(
+                    kind="id", where=f"{group}/{name}", video=name, detail="not a safe folder name"
+                )
+    for name, kind in where.strangers().items() if isinstance(where, FolderPlace) else ():
+        if kind != "empty":
+            yield _file_fault("link", name, f"is a {kind}")
+        elif not name.startswith(PRIVATE):
+            yield _file_fault("unlisted", name, "is an empty folder")
+
+
+def _copy(cache: Cache, names: list[str], broken: set[str]) -> Iterator[Fault]:
+    """The root's copy of all metadata, by which other programs open a cache, must be one.
+
+    Parameters
+    ----------
+    names : of all files
+    broken : those whose own fault is known
+    """
+    copy = read_object(cache.place, METADATA).get("consolidated_metadata")
+    if copy is None:
+        return
+    said = copy.get("metadata") if isinstance(copy, dict) else None
+    said = said if isinstance(said, dict) else {}
+    said = {f"{group}/{METADATA}": document for group, document in said.items()}
+    there = {name for name in names if name.endswith(f"/{METADATA}")}
+    for name in sorted((there | said.keys()) - broken):
+        try:
+            same = name in there and said.get(name) == read_object(cache.place, name)
+        except (CacheError, OSError):
+            continue  # a fault of its own
+        if not same:
+            detail = f"its copy of {name} is another"
+            yield Fault(kind="metadata", where=METADATA, detail=detail)
+
+
 def _file(where: Place, name: str, size: int, sha256: str, read: Digest | None) -> Iterator[Fault]:
     try:
         have = where.size(name)
-    except (CacheError, OSError) as error:
-        yield _file_fault("link", name, str(error))
+    except CacheError:  # a link: `_strangers` says so
         return
     if have != size:
         yield _file_fault("size", name, f"{have} bytes, sealed with {size}")
@@ -182,7 +224,7 @@ def _file_fault(kind: str, name: str, detail: str) -> Fault:
     return Fault(
         kind=kind,
         where=name,
-        video=inside[0] if len(inside) > 1 else "",
+        video=inside[0] if len(inside) > 1 or (kind == "link" and inside) else "",
         array=inside[1] if len(inside) > 2 else "",
         detail=detail,
     )
@@ -196,8 +238,6 @@ def _video(
 ) -> Iterator[Fault]:
     """Faults of one video: its own arrays, and everything that lies beside it under its id."""
     name = f"videos/{video.id}"
-    if not is_safe_id(video.id):
-        yield Fault(kind="id", where=name, video=video.id, detail="not a safe folder name")
     fields = cache.header.get("fields", {})
     try:
         mine = video.attributes
@@ -281,54 +321,12 @@ def _fits(array: np.ndarray, dims: object, spec: ArraySpec) -> bool:
 
 
 def _consistency(video: Video, maps: dict[str, np.ndarray]) -> Iterator[Fault]:
-    """What must hold between the arrays of one video."""
     where = f"videos/{video.id}"
     lengths = {name: len(array) for name, array in maps.items()}
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
         detail = f"arrays of {lengths} rows"
         yield Fault(kind="rows", where=where, video=video.id, detail=detail)
         return
-    read = {
-        n: _whole(video.place, f"{where}/{n}") for n in ("valid", "time", *FACE_ARRAYS) if n in maps
-    }
-    valid, time = read["valid"].view(np.uint8), read["time"]
-    checks = {
-        "valid": bool((valid <= 1).all()),
-        "features": _features_hold(video.place, f"{where}/features", valid == 0),
-        "time": bool((np.diff(time) > 0).all() and np.isfinite(time).all()),
-        **{
-            name: bool(
-                (np.isnan(read[name].reshape(len(valid), -1)) == (valid == 0)[:, None]).all()
-            )
-            for name in FACE_ARRAYS
-            if name in maps
-        },
-    }
-    promises = {
-        "valid": "valid is 0 or 1",
-        "features": "features are finite, and zero without a face",
-        "time": "time is finite and increases",
-    }
-    for name, holds in checks.items():
-        if not holds:
-            detail = (
-                f"broken promise: {promises.get(name, f'{name} is NaN exactly without a face')}"
-            )
-            yield Fault(kind="values", where=where, video=video.id, array=name, detail=detail)
-
-
-def _whole(where: Place, name: str) -> np.ndarray:
-    return np.concatenate(list(read_rows(where, name)))
-
-
-def _features_hold(where: Place, name: str, hidden: np.ndarray) -> bool:
-    """Finite, and zero where there is no face; float16 is judged by its bits, ten times faster."""
-    start = 0
-    for rows in read_rows(where, name):
-        bits = rows.view(np.uint16) & 0x7FFF
-        if bits.size and int(bits.max()) >= FLOAT16_INFINITY:
-            return False
-        if bits[hidden[start : start + len(rows)]].any():
-            return False
-        start += len(rows)
-    return True
+    for name, promise in broken_promises(video.place, where, maps):
+        detail = f"broken promise: {promise}"
+        yield Fault(kind="values", where=where, video=video.id, array=name, detail=detail)

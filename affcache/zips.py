@@ -13,7 +13,7 @@ from __future__ import annotations
 import stat
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -168,6 +168,28 @@ def directory(entries: Iterable[Entry], start: int) -> Iterator[bytes]:
         yield _LOCATOR.pack(b"PK\6\7", 0, end, 1)
         count, size, start = 0xFFFF, _SEE_ZIP64, _SEE_ZIP64
     yield _END.pack(b"PK\5\6", 0, 0, count, count, size, start, 0)
+
+
+def is_as_written(read: Read, entries: Sequence[Entry], length: int) -> bool:
+    """Whether a zip of this length has these headers and this directory, or another length.
+
+    Parameters
+    ----------
+    read : gives the zip's bytes from an offset to another
+    entries : its directory, in the order of their offsets
+    length : of the zip in bytes
+    """
+    end, placed = 0, []
+    for entry in entries:
+        placed.append(entry._replace(offset=end))
+        end += len(local_header(placed[-1], alignment=ALIGNMENT)) + entry.packed
+    last = b"".join(directory(placed, end))
+    if end + len(last) != length:
+        return True
+    headers = ((e.offset, local_header(e, alignment=ALIGNMENT)) for e in placed)
+    return read(end, length) == last and all(
+        read(start, start + len(header)) == header for start, header in headers
+    )
 
 
 def _central_header(entry: Entry) -> bytes:

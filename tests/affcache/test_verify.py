@@ -9,7 +9,9 @@ import pytest
 
 from affcache import publish, store, verify
 from affcache.errors import CacheError
+from affcache.places import place
 from affcache.verify import Fault
+from tests.affcache.packed import packed, rezip
 from tests.affcache.test_publish import FIELDS, rows
 
 
@@ -97,6 +99,55 @@ def test_added_and_removed_bytes_and_files_are_found(cache: Path, change: str) -
         assert found or (in_private and change == "new"), path
         (path.parent / "extra").unlink(missing_ok=True)
         path.write_bytes(before)
+
+
+def test_any_flipped_byte_of_a_packed_file_is_found(cache: Path) -> None:
+    """Also of what no seal covers: the zip's own headers, padding and directory."""
+    rng = np.random.default_rng(0)
+    file = packed(cache)
+    whole = file.read_bytes()
+    first = [whole.index(name.encode()) for name in place(file).files()]
+    headers = rng.choice([at + step for at in first for step in range(-30, 60)], 300)
+    anywhere = rng.integers(len(whole) - 9000, len(whole), size=300)
+    for at in (*headers, *anywhere, *rng.integers(len(whole), size=100)):
+        data = bytearray(whole)
+        data[at] ^= int(rng.integers(1, 256))
+        file.write_bytes(bytes(data))
+        try:
+            found = verify.verify(file)
+        except CacheError:
+            continue  # it does not even open
+        assert found, at
+    file.write_bytes(whole)
+    assert verify.verify(file) == []
+
+
+def test_a_zip_of_another_program_is_whole_if_its_files_are(cache: Path) -> None:
+    assert verify.verify(rezip(packed(cache))) == []
+
+
+def test_an_empty_folder_is_found(cache: Path) -> None:
+    (cache / "videos" / "v1" / "new").mkdir()
+    faults = verify.verify(cache, quick=True)
+    assert [(f.kind, f.where) for f in faults] == [("unlisted", "videos/v1/new")]
+
+
+def test_a_cache_that_is_being_written_is_verified_as_far_as_it_is(cache: Path) -> None:
+    store.unseal(cache)
+    with publish.VideoWriter(cache, "v3", {}) as video:
+        video.append(consistent(9, 3))
+        assert kinds(verify.verify(cache)) == {"unsealed"}
+
+
+def test_a_folder_with_an_unsafe_name_is_no_video_and_is_moved_away(cache: Path) -> None:
+    for name in ("a\nb", "--help", "x" * 255):
+        shutil.copytree(cache / "videos" / "v1", cache / "videos" / name)
+        assert store.Cache(cache).video_ids() == ["v1", "v2"]
+        faults = verify.verify(cache)
+        assert {f.video for f in faults} == {name}
+        assert "id" in kinds(faults)
+        assert verify.repair(cache, faults) == [f"videos/{name}"]
+        store.seal(cache)
 
 
 def test_a_fault_names_video_and_array(cache: Path) -> None:
