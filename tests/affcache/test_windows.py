@@ -100,6 +100,13 @@ def test_a_batch_has_one_length_and_the_documented_types(training):
     assert len(lengths) > 15
 
 
+def test_a_batch_begins_where_copying_into_it_is_fast(training):
+    windows = RandomWindows(training, batch=32)
+    batches = [windows.batch(k).features for k in range(8)]
+    assert {features.ctypes.data % 64 for features in batches} == {0}
+    assert all(features.flags.c_contiguous for features in batches)
+
+
 def test_every_window_is_consecutive_frames_of_one_video_in_step():
     windows = RandomWindows([plain(200)], batch=20)
     for k in range(20):
