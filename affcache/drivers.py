@@ -74,6 +74,7 @@ class Driver:
         return (OSError, EOFError, *_classes((*self.passing, *self.lasting)))
 
 
+_OPTION = "builtins:TypeError"  # an option that nobody knows, noticed only when it connects
 _FRESH = {"use_listings_cache": False}
 _BLOCKS = {"block_size": SINGLE_REQUEST}
 _S3 = Driver(
@@ -88,6 +89,7 @@ _S3 = Driver(
         "botocore.exceptions:NoCredentialsError",
         "botocore.exceptions:PartialCredentialsError",
         "botocore.exceptions:ParamValidationError",
+        _OPTION,
     ),
     objects=True,
     options=_FRESH,
@@ -101,7 +103,7 @@ _GCS = Driver(
         "google.auth.exceptions:TransportError",
         "gcsfs.retry:HttpError",
     ),
-    lasting=("google.auth.exceptions:DefaultCredentialsError",),
+    lasting=("google.auth.exceptions:DefaultCredentialsError", _OPTION),
     objects=True,
     options=_FRESH,
     opening=_BLOCKS,

@@ -14,6 +14,32 @@ NAMED = 8
 Chosen = Callable[[str], bool]
 
 
+def everything(group: str) -> bool:
+    """The choice of all groups."""
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How groups are moved, whichever way they go.
+
+    Attributes
+    ----------
+    jobs : groups on their way at the same time; None takes what suits the kind of place
+    force : replace groups that have other content where they go
+    dry_run : only say what would move; nothing is written
+    chosen : which groups to look at
+    """
+
+    jobs: int | None = None
+    force: bool = False
+    dry_run: bool = False
+    chosen: Chosen = everything
+
+
+ORDINARY = Terms()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
     """One group that goes over.
@@ -83,11 +109,6 @@ class Outcome:
         rate = readable_bytes(self.bytes / max(self.seconds, 1e-9))
         moved = f"{len(self.moves)} groups, {readable_bytes(self.bytes)}"
         return f"{done} {moved} in {self.seconds:.1f} s ({rate}/s); {len(self.unchanged)} unchanged"
-
-
-def everything(group: str) -> bool:
-    """The choice of all groups."""
-    return True
 
 
 def compare(

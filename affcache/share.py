@@ -34,7 +34,7 @@ from affcache.arrays import METADATA
 from affcache.arrivals import Arrivals
 from affcache.connection import StoppedError
 from affcache.errors import CacheError, RemoteError
-from affcache.moves import Chosen, Move, Outcome, compare, everything, refuse_replacing
+from affcache.moves import ORDINARY, Move, Outcome, Terms, compare, refuse_replacing
 from affcache.places import Place
 from affcache.progress import Progress, say
 from affcache.publish import check_same
@@ -43,25 +43,13 @@ from affcache.seals import PRIVATE
 from affcache.store import Cache
 
 
-def push(
-    cache: Path,
-    there: Remote,
-    *,
-    jobs: int | None = None,
-    force: bool = False,
-    dry_run: bool = False,
-    chosen: Chosen = everything,
-) -> Outcome:
+def push(cache: Path, there: Remote, terms: Terms = ORDINARY) -> Outcome:
     """Send what a remote folder does not have.
 
     Parameters
     ----------
     cache : a sealed cache, a folder or a zip
     there : the remote folder; made if it is not there
-    jobs : groups on their way at the same time; None takes what suits the kind of place
-    force : replace groups that have other content there
-    dry_run : only say what would be sent; nothing is written
-    chosen : which groups to look at
 
     Raises
     ------
@@ -85,35 +73,26 @@ def push(
         here.digests(),
         taken.digests(),
         lambda group: notes.group_files(source.place, here, group),
-        chosen,
+        terms.chosen,
     )
-    refuse_replacing(moves, f"{there.path} has", force=force)
-    if not dry_run:
+    refuse_replacing(moves, f"{there.path} has", force=terms.force)
+    if not terms.dry_run:
         there.sweep()
         header.write_remote_root(there, root, source.header)
         with Progress("pushing", sum(m.bytes for m in moves), "bytes") as progress:
             work = partial(_send, there, taken, source.place, _counter(progress))
-            _in_order(moves, work, jobs, there)
+            _in_order(moves, work, terms.jobs, there)
         header.check_still(there, source.header)
     return Outcome(moves=moves, unchanged=unchanged, seconds=time.perf_counter() - began)
 
 
-def pull(
-    there: Remote,
-    cache: Path,
-    *,
-    jobs: int | None = None,
-    force: bool = False,
-    dry_run: bool = False,
-    chosen: Chosen = everything,
-) -> Outcome:
+def pull(there: Remote, cache: Path, terms: Terms = ORDINARY) -> Outcome:
     """Fetch what a cache does not have.
 
     Parameters
     ----------
     there : the remote folder
     cache : a folder; made if it is not there
-    jobs, force, dry_run, chosen : as for `push`
 
     Raises
     ------
@@ -136,14 +115,14 @@ def pull(
         wanted,
         arrivals.digests(wanted),
         partial(_files_there, there, sealed),
-        chosen,
+        terms.chosen,
     )
-    refuse_replacing(moves, f"{cache} has", force=force)
-    if not dry_run and moves:
+    refuse_replacing(moves, f"{cache} has", force=terms.force)
+    if not terms.dry_run and moves:
         arrivals.check_room(sum(move.bytes for move in moves))
         with arrivals.open(), Progress("pulling", sum(m.bytes for m in moves), "bytes") as progress:
             work = partial(_fetch, there, arrivals, _counter(progress))
-            _in_order(moves, work, jobs, there)
+            _in_order(moves, work, terms.jobs, there)
     return Outcome(moves=moves, unchanged=unchanged, seconds=time.perf_counter() - began)
 
 
@@ -198,8 +177,11 @@ def _send(there: Remote, taken: notes.Seals, source: Place, moved: Moved, move: 
     if move.replaces:
         _withdraw(there, taken, move.group)
     present = {} if notes.is_folder(move.group) else there.files(move.group)
-    for name in sorted(present.keys() - move.files.keys()):
+    stale = sorted(present.keys() - move.files.keys())
+    for name in stale:
         there.remove(name)
+    if stale:
+        there.prune(move.group)
     for name in _metadata_last(move.group, move.files):
         entry, blocks = move.files[name], partial(source.blocks, name, there.driver.block_bytes)
         if present.get(name) == entry.size and there.holds(name, entry, blocks):
@@ -231,6 +213,7 @@ def _withdraw(there: Remote, taken: notes.Seals, group: str) -> None:
         _withdraw(there, taken, inner)
         for name in there.files(inner):
             there.remove(name)
+        there.prune(inner)
     if group in taken.groups:
         there.write(notes.note_name(group, notes.EMPTY), notes.document({}))
     for digest in taken.notes.get(group, ()):

@@ -4,75 +4,89 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from affcache import notes, remote, share
+from fsspec.utils import get_protocol
+
+from affcache import notes, share
 from affcache.errors import CacheError
-from affcache.moves import Chosen, Outcome
+from affcache.moves import Chosen, Outcome, Terms
 from affcache.progress import say
+from affcache.remote import Remote, remote
 from affcache.selection import Selection, parse_selection, selected_videos
 from affcache.store import Cache
 from affcache.table import show
 
 
-def push_cache(
-    cache: Path,
-    url: str,
-    *,
-    jobs: int | None,
-    force: bool,
-    dry_run: bool,
-    only: Sequence[str],
-    without: Sequence[str],
-    options: Sequence[str],
-    as_json: bool,
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The options of both commands, as they were given."""
+
+    only: Sequence[str]
+    without: Sequence[str]
+    options: Sequence[str]
+    jobs: int | None
+    force: bool
+    dry_run: bool
+    as_json: bool
+
+    @property
+    def selection(self) -> Selection:
+        """What --only and --without say."""
+        return parse_selection(self.only, self.without)
+
+    def there(self, url: str, cache: Path) -> Remote:
+        """The folder behind a URL, with what --option says of its driver.
+
+        Raises
+        ------
+        CacheError
+            If it is a file, or lies inside the cache or around it.
+        """
+        there = remote(url, parse_options(self.options))
+        if get_protocol(url) in ("file", "local"):
+            _refuse_nested(Path(there.root), cache)
+        return there
+
+    def terms(self, chosen: Chosen) -> Terms:
+        """How to move what was chosen."""
+        return Terms(jobs=self.jobs, force=self.force, dry_run=self.dry_run, chosen=chosen)
+
+
+def push_cache(cache: Path, url: str, wanted: Wanted) -> None:
     """Push, and print what moved."""
-    selection = parse_selection(only, without)
+    selection = wanted.selection
     videos = selected_videos(Cache(cache), selection) if selection.only else None
-    there = remote.remote(url, parse_options(options))
-    outcome = share.push(
-        cache,
-        there,
-        jobs=jobs,
-        force=force,
-        dry_run=dry_run,
-        chosen=choice(selection, videos),
-    )
-    _print("pushed", f"{there.path} from {cache}", outcome, dry_run=dry_run, as_json=as_json)
+    there = wanted.there(url, cache)
+    outcome = share.push(cache, there, wanted.terms(choice(selection, videos)))
+    _print("pushed", f"{there.path} from {cache}", outcome, wanted)
 
 
-def pull_cache(
-    url: str,
-    cache: Path,
-    *,
-    jobs: int | None,
-    force: bool,
-    dry_run: bool,
-    only: Sequence[str],
-    without: Sequence[str],
-    options: Sequence[str],
-    as_json: bool,
-) -> None:
+def pull_cache(url: str, cache: Path, wanted: Wanted) -> None:
     """Pull, and print what moved."""
-    selection = parse_selection(only, without)
+    selection = wanted.selection
     if selection.only.keys() - {"video"}:
         raise CacheError(
             "--only: a cache that is not here yet is known by its videos' ids alone; say "
             "video=PATTERN, or pull all of it and take a part with `affcache subset`"
         )
-    there = remote.remote(url, parse_options(options))
-    outcome = share.pull(
-        there,
-        cache,
-        jobs=jobs,
-        force=force,
-        dry_run=dry_run,
-        chosen=choice(selection, None),
-    )
-    _print("pulled", f"{cache} from {there.path}", outcome, dry_run=dry_run, as_json=as_json)
+    there = wanted.there(url, cache)
+    outcome = share.pull(there, cache, wanted.terms(choice(selection, None)))
+    _print("pulled", f"{cache} from {there.path}", outcome, wanted)
+
+
+def _refuse_nested(there: Path, cache: Path) -> None:
+    if there.is_file():
+        raise CacheError(
+            f"{there}: is a file, not a folder; a packed cache is copied as it is, or made a "
+            "folder with `affcache unpack`"
+        )
+    one, other = there.resolve(), cache.resolve()
+    if one != other and (one.is_relative_to(other) or other.is_relative_to(one)):
+        raise CacheError(f"{there} and {cache}: one lies inside the other; choose another place")
 
 
 def choice(selection: Selection, videos: Collection[str] | None) -> Chosen:
@@ -121,10 +135,11 @@ def parse_options(words: Sequence[str]) -> dict[str, Any]:
     return options
 
 
-def _print(done: str, title: str, outcome: Outcome, *, dry_run: bool, as_json: bool) -> None:
-    if dry_run:
-        show(f"{title}: what would move", [m.row() for m in outcome.moves], as_json=as_json)
+def _print(done: str, title: str, outcome: Outcome, wanted: Wanted) -> None:
+    if wanted.dry_run:
+        rows = [move.row() for move in outcome.moves]
+        show(f"{title}: what would move", rows, as_json=wanted.as_json)
         say(outcome.line(f"would have {done}"))
     else:
-        show(title, outcome.rows(), as_json=as_json)
+        show(title, outcome.rows(), as_json=wanted.as_json)
         say(outcome.line(done))

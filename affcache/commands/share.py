@@ -75,9 +75,9 @@ def push(cache: Path, url: str, **wanted: Any) -> None:
     Credentials are looked for where each driver always does (~/.aws, gcloud, ssh's keys and
     known_hosts).
     """
-    from affcache.sharing import push_cache
+    from affcache.sharing import Wanted, push_cache
 
-    push_cache(cache, url, **wanted)
+    push_cache(cache, url, Wanted(**wanted))
 
 
 @click.command()
@@ -97,6 +97,6 @@ def pull(url: str, cache: Path, **wanted: Any) -> None:
       affcache pull /mnt/share/sewa.zarr out/sewa.zarr --only video=p01* --without pseudo
       affcache pull sftp://me@server/data/sewa.zarr out/sewa.zarr --json
     """
-    from affcache.sharing import pull_cache
+    from affcache.sharing import Wanted, pull_cache
 
-    pull_cache(url, cache, **wanted)
+    pull_cache(url, cache, Wanted(**wanted))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 
 from affcache import notes, remote, share, store, verify
 from affcache.errors import AffcacheError, CacheError, RemoteError
+from affcache.moves import Terms
 from affcache.publish import VideoWriter
 from tests.affcache.sharing.conftest import contents, make_shared
 from tests.affcache.sharing.faults import Plan, faulty
@@ -71,11 +74,11 @@ def test_only_what_is_new_moves(quick_site: Site, tmp_path: Path) -> None:
 def test_a_dry_run_lists_and_moves_nothing(
     quick_site: Site, original: Path, tmp_path: Path
 ) -> None:
-    planned = share.push(original, at(quick_site), dry_run=True)
+    planned = share.push(original, at(quick_site), Terms(dry_run=True))
     with pytest.raises(RemoteError, match="no cache there"):
         share.pull(at(quick_site), tmp_path / "b.zarr")
     assert share.push(original, at(quick_site)).moves == planned.moves
-    planned = share.pull(at(quick_site), tmp_path / "b.zarr", dry_run=True)
+    planned = share.pull(at(quick_site), tmp_path / "b.zarr", Terms(dry_run=True))
     assert not (tmp_path / "b.zarr").exists()
     assert share.pull(at(quick_site), tmp_path / "b.zarr").moves == planned.moves
 
@@ -121,7 +124,7 @@ def test_other_content_of_the_same_name_needs_force_on_push(
         share.push(changed, at(quick_site))
     share.pull(at(quick_site), tmp_path / "b.zarr")
     assert contents(tmp_path / "b.zarr") == contents(original), "a refusal changes nothing"
-    share.push(changed, at(quick_site), force=True)
+    share.push(changed, at(quick_site), Terms(force=True))
     share.pull(at(quick_site), tmp_path / "c.zarr")
     assert contents(tmp_path / "c.zarr") == contents(changed)
     if quick_site.folder is not None:
@@ -137,7 +140,7 @@ def test_other_content_of_the_same_name_needs_force_on_pull(
     with pytest.raises(RemoteError, match=r"has other content under 2 of these names"):
         share.pull(at(quick_site), changed)
     assert contents(changed) == before
-    share.pull(at(quick_site), changed, force=True)
+    share.pull(at(quick_site), changed, Terms(force=True))
     assert contents(changed) == contents(original)
     assert verify.verify(changed) == []
 
@@ -152,16 +155,16 @@ def test_pseudo_labels_of_another_model_are_replaced_as_a_whole(
     share.push(original, at(quick_site))
     with pytest.raises(RemoteError, match=r"names: pseudo/readout, "):
         share.push(fewer, at(quick_site))
-    share.push(fewer, at(quick_site), force=True)
+    share.push(fewer, at(quick_site), Terms(force=True))
     copy = make_shared(tmp_path / "copy.zarr", videos=2)
-    share.pull(at(quick_site), copy, force=True)
+    share.pull(at(quick_site), copy, Terms(force=True))
     assert contents(copy) == contents(fewer)
     if quick_site.folder is not None:
         assert verify.verify(quick_site.folder) == []
 
 
 def push_in_a_process(cache: Path, site: Site) -> None:
-    share.push(cache, at(site), jobs=2)
+    share.push(cache, at(site), Terms(jobs=2))
 
 
 def test_two_people_who_push_at_once_lose_nothing(site: Site, tmp_path: Path) -> None:
@@ -203,7 +206,7 @@ def test_different_content_pushed_at_once_under_one_name_is_noticed(
     there.write(notes.note_name("videos/v01", notes.digest(files)), notes.document(files))
     with pytest.raises(CacheError, match="videos/v01 was sealed with different content"):
         share.pull(at(quick_site), tmp_path / "b.zarr")
-    share.push(original, at(quick_site), force=True)
+    share.push(original, at(quick_site), Terms(force=True))
     share.pull(at(quick_site), tmp_path / "b.zarr")
     assert contents(tmp_path / "b.zarr") == contents(original)
 
@@ -260,6 +263,34 @@ def test_a_url_that_names_no_folder_is_refused(url: str) -> None:
 
 def test_passwords_are_not_shown() -> None:
     assert remote.remote("sftp://me:secret@host/x").path == "sftp://me@host/x"
+
+
+@pytest.mark.parametrize("password", ["se#cret", "se/cret", "se?cret", "/secret"])
+def test_a_password_that_breaks_its_url_is_not_shown_either(password: str) -> None:
+    with pytest.raises(RemoteError, match="%2F, %3F, %23") as caught:
+        remote.remote(f"sftp://me:{password}@host:22/x")
+    assert "cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["sftp://me@host:22/a@b", "file:///a:b/c@d", "s3://b/k:x@y"])
+def test_an_at_sign_in_a_path_is_no_password(url: str) -> None:
+    assert remote.remote(url).path == url
+
+
+def test_what_a_driver_logs_is_not_shown() -> None:
+    code = (
+        "from affcache.remote import remote; import logging; remote('s3://bucket/x.zarr')\n"
+        "logging.getLogger('s3fs.core').error('a page of traceback')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stderr == b""
+
+
+def test_an_option_that_a_driver_only_misses_when_it_connects_is_one_line(
+    s3: Site, original: Path
+) -> None:
+    with pytest.raises(RemoteError, match="unexpected keyword argument 'nonsense'"):
+        share.push(original, remote.remote(s3.url, s3.options | {"nonsense": 1}))
 
 
 def test_a_host_that_is_not_known_is_not_trusted(

@@ -69,6 +69,25 @@ def test_a_mistake_is_one_line(
     assert error.count("\n") == 1
 
 
+def test_a_place_inside_the_cache_or_around_it_is_refused(
+    original: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents(original)
+    (tmp_path / "x.zarr.zip").touch()
+    for words, message in (
+        (("push", original, original / "inside"), "one lies inside the other"),
+        (("push", original, f"file://{original}/videos/../inside"), "one lies inside the other"),
+        (("pull", original, original / "inside"), "one lies inside the other"),
+        (("push", original, tmp_path / "x.zarr.zip"), "is a file, not a folder"),
+        (("pull", tmp_path / "x.zarr.zip", tmp_path / "y"), "affcache unpack"),
+        (("push", original, ""), "name a folder"),
+    ):
+        assert run(*words) == 2
+        assert message in capsys.readouterr().err
+    assert contents(original) == before
+    assert not (original / "inside").exists()
+
+
 def test_options_are_json_or_words() -> None:
     assert parse_options(["a=1", "b=x=y", "c=null"]) == {"a": 1, "b": "x=y", "c": None}
     with pytest.raises(CacheError, match="expected KEY=VALUE"):

@@ -16,6 +16,7 @@ import pytest
 from affcache import notes, remote, share, store, verify
 from affcache.arrivals import Arrivals
 from affcache.errors import AffcacheError, CacheError, RemoteError, StorageError
+from affcache.moves import Terms
 from affcache.seals import Sealed
 from tests.affcache.sharing.conftest import contents, empty_site, make_shared
 from tests.affcache.sharing.faults import ONCE, QUICK, Plan, faulty
@@ -55,7 +56,7 @@ def test_a_push_cut_at_any_moment_is_completed_by_the_next(
     quick_site: Site, original: Path, tmp_path: Path
 ) -> None:
     clean = quick_site._replace(url=f"{quick_site.url}-clean")
-    count = operations(lambda p: share.push(original, faulty(clean.url, {}, p), jobs=1))
+    count = operations(lambda p: share.push(original, faulty(clean.url, {}, p), Terms(jobs=1)))
     for moment in spread(count):
         url = f"{quick_site.url}-{moment}"
         site = quick_site._replace(
@@ -63,7 +64,7 @@ def test_a_push_cut_at_any_moment_is_completed_by_the_next(
         )
         plan = Plan(fails={moment: CUT})
         with pytest.raises(RemoteError, match="Connection reset by peer") as caught:
-            share.push(original, faulty(url, {}, plan, ONCE), jobs=1)
+            share.push(original, faulty(url, {}, plan, ONCE), Terms(jobs=1))
         assert "\n" not in str(caught.value)
         with contextlib.suppress(AffcacheError):  # as long as there is no header
             share.pull(at(site), tmp_path / f"half-{moment}")
@@ -77,12 +78,12 @@ def test_a_pull_cut_at_any_moment_is_completed_by_the_next(
 ) -> None:
     share.push(original, at(quick_site))
     url = quick_site.url
-    count = operations(lambda p: share.pull(faulty(url, {}, p), tmp_path / "clean", jobs=1))
+    count = operations(lambda p: share.pull(faulty(url, {}, p), tmp_path / "clean", Terms(jobs=1)))
     for moment in spread(count):
         target = tmp_path / f"{moment}.zarr"
         plan = Plan(fails={moment: CUT})
         with pytest.raises(RemoteError, match="Connection reset by peer"):
-            share.pull(faulty(url, {}, plan, ONCE), target, jobs=1)
+            share.pull(faulty(url, {}, plan, ONCE), target, Terms(jobs=1))
         if target.exists():
             assert verify.verify(target) == [], "what arrived is sound before the rest does"
         assert_arrived(quick_site, original, target)
@@ -164,25 +165,25 @@ def test_what_arrived_whole_is_not_sent_again(
 ) -> None:
     url = quick_site.url
     writes = Plan()
-    share.push(original, faulty(f"{url}-clean", {}, writes), jobs=1)
+    share.push(original, faulty(f"{url}-clean", {}, writes), Terms(jobs=1))
     sent = [path for name, path in writes.done if name == "write"]
     broken = Plan()
     half = len(writes.done) // 2
     broken.fails = {half: CUT}
     with pytest.raises(RemoteError):
-        share.push(original, faulty(url, {}, broken, ONCE), jobs=1)
+        share.push(original, faulty(url, {}, broken, ONCE), Terms(jobs=1))
     before = [path for name, path in broken.done if name == "write"]
     rest = Plan()
-    share.push(original, faulty(url, {}, rest, QUICK), jobs=1)
+    share.push(original, faulty(url, {}, rest, QUICK), Terms(jobs=1))
     after = [path for name, path in rest.done if name == "write"]
     assert len(before) + len(after) <= len(sent) + 2, "the file that was cut, once more"
     reads = Plan(fails={110: CUT})
     with pytest.raises(RemoteError):
-        share.pull(faulty(url, {}, reads, ONCE), tmp_path / "b.zarr", jobs=1)
+        share.pull(faulty(url, {}, reads, ONCE), tmp_path / "b.zarr", Terms(jobs=1))
     arrived = {p.name for p in (tmp_path / "b.zarr" / ".affcache" / "arriving").rglob("*")}
     assert arrived
     again = Plan()
-    share.pull(faulty(url, {}, again), tmp_path / "b.zarr", jobs=1)
+    share.pull(faulty(url, {}, again), tmp_path / "b.zarr", Terms(jobs=1))
     opened = [path for name, path in again.done if name == "open rb"]
     whole = [path for name, path in reads.done if name == "open rb"]
     twice = {p for p in whole if "/c/" in p} & {p for p in opened if "/c/" in p}
@@ -230,7 +231,7 @@ def test_a_damaged_cache_is_not_pushed(quick_site: Site, tmp_path: Path) -> None
 
 
 def pull_for_ever(url: str, target: Path) -> None:
-    share.pull(remote.remote(url), target, jobs=2)
+    share.pull(remote.remote(url), target, Terms(jobs=2))
 
 
 def test_a_pull_killed_at_any_moment_is_completed_by_the_next(

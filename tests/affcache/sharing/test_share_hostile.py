@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from affcache import notes, remote, share, store
 from affcache.errors import AffcacheError, CacheError, RemoteError
+from affcache.moves import Terms
 from affcache.seals import Sealed
 from tests.affcache.sharing.conftest import make_shared
 from tests.affcache.sharing.faults import QUICK
@@ -147,7 +148,7 @@ def test_nothing_is_written_through_a_link(pushed: Path, tmp_path: Path, link: s
         note.unlink()
     more = make_shared(tmp_path / "more.zarr", videos=8)
     with pytest.raises(RemoteError, match="is a link; a cache holds its own files"):
-        share.push(more, there(pushed), force=True)
+        share.push(more, there(pushed), Terms(force=True))
     assert [p.name for p in outside.rglob("*")] == ["precious"]
 
 
