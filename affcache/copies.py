@@ -39,7 +39,8 @@ def unpack_cache(file: Path, cache: Path) -> None:
     """Write a packed cache as a folder, with every byte checked before it appears."""
     refuse_existing(cache)
     if not file.is_file():
-        raise CacheError(f"{file}: no such file")
+        what = "is a folder, not a packed cache" if file.is_dir() else "no such file"
+        raise CacheError(f"{file}: {what}")
     made = packed_contents(file)
     write_folder(made, cache)
     _say(made, cache)

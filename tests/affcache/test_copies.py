@@ -312,7 +312,7 @@ def test_a_users_mistakes_are_one_line(
         (("pack", made, made / "x.zip"), "lies inside"),
         (("pack", tmp_path / "none", tmp_path / "x.zip"), "no cache here"),
         (("unpack", tmp_path / "none.zip", tmp_path / "y"), "no such file"),
-        (("unpack", made, tmp_path / "y"), "no such file"),
+        (("unpack", made, tmp_path / "y"), "is a folder, not a packed cache"),
         (("subset", made, made / "y"), "is there already|lies inside"),
         (("subset", made, made), "lies inside|is there already"),
         (("subset", made, tmp_path / "none" / "y"), "make it first"),
