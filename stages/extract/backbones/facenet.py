@@ -5,6 +5,7 @@ It has no classifier for affect: `affcache readout` fits pseudo-labels from its 
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -63,6 +64,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
             return dict(load_file(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise AssetError(
+            f"{path}: is no weights file, or holds more than tensors, which is never unpickled "
+            "(save the network's state_dict)"
+        ) from None
     except Exception as error:
         # What is no weights file makes both readers raise anything, an IndexError included.
         line = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,5 +1,6 @@
 """FaceNet with weights made on the spot: the file formats, and what is refused."""
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,16 @@ from safetensors.torch import save_file
 
 from affcache.errors import AssetError
 from stages.extract.backbones.facenet import FaceNet
+
+
+class Touching:
+    """Unpickled by anybody who runs what a pickle says, it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +66,9 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_with_code_is_not_run(tmp_path: Path) -> None:
-    torch.save({"weight": Path}, tmp_path / "code.pt")
-    with pytest.raises(AssetError, match="cannot be read as weights"):
-        FaceNet(tmp_path / "code.pt", torch.device("cpu"))
+    torch.save({"weight": Touching(tmp_path / "touched")}, tmp_path / "code.pt")
+    (tmp_path / "code.pkl").write_bytes(pickle.dumps(Touching(tmp_path / "touched"), protocol=2))
+    for name in ("code.pt", "code.pkl"):
+        with pytest.raises(AssetError, match="holds more than tensors, which is never unpickled"):
+            FaceNet(tmp_path / name, torch.device("cpu"))
+    assert not (tmp_path / "touched").exists()
