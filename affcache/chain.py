@@ -6,7 +6,8 @@ order is projection, pooling, standardising; each part may be left out.
 
 Convention: a causal window is the frame and those before it, so that a filter on top of it stays a
 filter; a centred window of w frames has w // 2 before it and the rest behind. The paper does not
-say which it used. At the ends of a video, and where frames have no face, the statistics are over
+say which it used; the baseline features of AVEC 2016, with the same windows, are pooled over
+centred ones. At the ends of a video, and where frames have no face, the statistics are over
 the frames with a face that are there; the deviation divides by their number N. A frame without a
 face keeps a row of zeros.
 """

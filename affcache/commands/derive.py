@@ -42,8 +42,9 @@ def derive(
     task: str | None,
     as_json: bool,
 ) -> None:
-    """Make OUT from CACHE: its features through a chain, everything else carried over.
+    """Make OUT from CACHE: its features through a chain.
 
+    Labels, pseudo-labels, times and boxes are carried over; further streams are not.
     The order is --pca, --pool, --zscore, as in paper 003 (section IV.B); for another order derive
     twice. What is fitted is fitted on the frames with a face of the training split alone, however
     large the cache is. OUT records its parent's fingerprint and the recipe.

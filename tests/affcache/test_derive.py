@@ -184,6 +184,17 @@ def test_a_recipe_that_cannot_be_is_refused(
     assert not (tmp_path / "y.zarr").exists()
 
 
+def test_what_is_wrong_with_the_target_is_said_before_anything_is_fitted(
+    parent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(derivation, "fit_scaling", lambda *_: pytest.fail("was fitted"))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    for out, message in ((tmp_path / "mine", "not empty"), (parent, "is the parent itself")):
+        with pytest.raises(CacheError, match=message):
+            derivation.derive(parent, out, recipe(zscore=True))
+
+
 def test_without_a_training_split_nothing_is_fitted(tmp_path: Path) -> None:
     path = make_cache(tmp_path / "x.zarr", videos=2, frames=20, width=4, labelled=False)
     with pytest.raises(CacheError, match="training split"):
