@@ -100,7 +100,7 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error; of any command.")
 def affcache(debug: bool) -> None:
     """Facial-affect features extracted once, cached, shared, and trained from.
 
@@ -111,14 +111,15 @@ def affcache(debug: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; a user's mistake is one line on stderr and exit status 2."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    words = [word for word in given if word != "--debug"]  # wherever it stands
     try:
         status = affcache.main(words, prog_name="affcache", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         sys.exit(2)
     except (AffcacheError, click.ClickException, OSError) as error:
-        if "--debug" in words:
+        if "--debug" in given:
             raise
         sys.exit(_report(error))
     except (click.Abort, KeyboardInterrupt):

@@ -42,8 +42,11 @@ def test_a_missing_cache_is_one_line_and_status_2(
     assert "none.zarr" in err
 
 
-def test_debug_shows_the_exception_itself(tmp_path: object) -> None:
+@pytest.mark.parametrize("place", [0, 1, 5], ids=["first", "in the middle", "last"])
+def test_debug_shows_the_exception_itself_wherever_it_stands(tmp_path: object, place: int) -> None:
     from affcache.errors import CacheError
 
+    words = ["readout", "--cache", f"{tmp_path}/none.zarr", "--task", "va"]
+    words.insert(place, "--debug")
     with pytest.raises(CacheError, match=r"none\.zarr"):
-        main(["--debug", "readout", "--cache", f"{tmp_path}/none.zarr", "--task", "va"])
+        main(words)
