@@ -42,7 +42,6 @@ _FILE = click.Path(path_type=Path)
 @click.option("--limit", type=click.IntRange(1), help="Only the first N videos.")
 @click.option("--force", is_flag=True, help="Replace videos whose file or face has changed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the closing table as JSON.")
-@click.option("--debug", is_flag=True, hidden=True)
 @click.pass_context
 def extract(
     context: click.Context,
@@ -59,7 +58,6 @@ def extract(
     limit: int | None,
     force: bool,
     as_json: bool,
-    debug: bool,
 ) -> None:
     """Turn videos into a cache of per-frame features and pseudo-labels.
 
