@@ -28,6 +28,7 @@ from affcache.schema import (
 )
 
 LARGEST_CHUNK = 1 << 28
+LARGEST_LABELS = 1 << 27  # they are read at once; a day of twelve units needs that
 LARGEST_RATIO = 200
 SMALL = 1 << 30
 SCHEMAS = {"videos": VIDEO_ARRAYS, "labels": LABEL_ARRAYS, "pseudo": PSEUDO_ARRAYS}
@@ -86,6 +87,8 @@ def admit(group: h5py.Group, name: str, schema: Mapping[str, ArraySpec]) -> Arra
         raise CacheError(f"{at} holds {found.dtype}, or lies in another file; a cache cannot")
     if found.chunks and math.prod(found.chunks) * found.dtype.itemsize > LARGEST_CHUNK:
         raise CacheError(f"{at} has chunks of more than {LARGEST_CHUNK >> 20} MiB")
+    if schema is not VIDEO_ARRAYS and found.nbytes > LARGEST_LABELS:
+        raise CacheError(f"{at} has more than {LARGEST_LABELS >> 20} MiB of labels")
     spec = ArraySpec(
         dims=tuple(str(dim.label) for dim in found.dims),
         dtype=found.dtype.name,

@@ -7,8 +7,11 @@ import textwrap
 import zipfile
 from pathlib import Path
 
+import h5py
 import pytest
 
+from affcache import hdf5
+from affcache.errors import CacheError
 from affcache.places import place
 from tests.affcache.hostile.ways import refused, resealed, unpack, use
 from tests.affcache.packed import bomb, poke, rezip, seal_with
@@ -126,3 +129,17 @@ def test_a_bomb_is_refused_within_limits_of_memory_and_file_size(file: Path) -> 
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1
     assert not hostile.with_name("out.zarr").exists()
+
+
+@pytest.mark.parametrize("name", ["labels/v00/va", "pseudo/none/v00/va"])
+def test_labels_that_an_hdf5_file_only_promises_are_not_read(cache: Path, name: str) -> None:
+    target = cache.with_name("x.h5")
+    hdf5.export(cache, target)
+    with h5py.File(target, "r+") as file:
+        if name in file:
+            del file[name]
+        huge = file.create_dataset(name, (1 << 25, 2), "f4", chunks=(1 << 16, 2))
+        huge.dims[0].label, huge.dims[1].label = "frame", "dimension"
+    with pytest.raises(CacheError, match="more than 128 MiB of labels"):
+        hdf5.restore(target, cache.with_name("out.zarr"))
+    assert not cache.with_name("out.zarr").exists()
