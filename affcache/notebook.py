@@ -19,6 +19,7 @@ True
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -241,11 +242,16 @@ class OpenCache:
     def video(self, video_id: str) -> OpenVideo:
         """One video by its id.
 
-        >>> affcache.open(path).video("v99")
+        >>> affcache.open(path).video("v7")
         Traceback (most recent call last):
-        affcache.errors.CacheError: ...: has no video 'v99'
+        affcache.errors.CacheError: ...: has no video 'v7'; did you mean 'v07'?
         """
-        return OpenVideo(self._cache.video(video_id), self._cache.pseudo_names())
+        try:
+            return OpenVideo(self._cache.video(video_id), self._cache.pseudo_names())
+        except CacheError as error:
+            close = sorted(difflib.get_close_matches(video_id, self._cache.video_ids()))
+            meant = f"; did you mean {', '.join(map(repr, close))}?" if close else ""
+            raise CacheError(f"{error}{meant}") from None
 
     def table(self) -> list[dict[str, Any]]:
         """One flat row per video, for `pandas.DataFrame(cache.table())`.
@@ -288,7 +294,10 @@ class OpenCache:
         return iter(self.videos)
 
     def __contains__(self, video_id: object) -> bool:
-        return video_id in self._cache.video_ids()
+        try:
+            return isinstance(video_id, str) and self._cache.video(video_id).id == video_id
+        except CacheError:
+            return False
 
     def __repr__(self) -> str:
         frames = sum(len(video) for video in self.videos)

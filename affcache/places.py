@@ -186,6 +186,10 @@ class PackedPlace:
         length = len(self._whole)
         self._entries = {e.name: e for e in zips.read_directory(self._read, length, path)}
 
+    def __reduce__(self) -> tuple[type[PackedPlace], tuple[Path]]:
+        """Another process opens the file for itself."""
+        return type(self), (self.path,)
+
     @cached_property
     def compressed(self) -> list[str]:
         """Names of entries that are compressed."""

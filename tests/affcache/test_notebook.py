@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import pickle
 import pkgutil
 import subprocess
 import sys
@@ -13,7 +14,9 @@ import xarray
 
 import affcache
 from affcache import store
+from affcache.contents import contents
 from affcache.errors import CacheError
+from affcache.pack import write_pack
 from affcache.store import Cache
 from tests.caches import make_cache
 from tests.test_laws import ROOT
@@ -102,3 +105,28 @@ def test_without_xarray_the_way_to_it_is_said(path: Path, monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "xarray", None)
     with pytest.raises(CacheError, match="pip install xarray"):
         affcache.open(path).video("v00").to_xarray()
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "packed"])
+def test_a_cache_and_its_videos_go_to_another_process(
+    path: Path, tmp_path: Path, packed: bool
+) -> None:
+    if packed:
+        write_pack(contents(Cache(path)), tmp_path / "x.zarr.zip")
+    cache = affcache.open(tmp_path / "x.zarr.zip" if packed else path)
+    for video in (
+        pickle.loads(pickle.dumps(cache)).video("v01"),
+        pickle.loads(pickle.dumps(cache.video("v01"))),
+    ):
+        np.testing.assert_array_equal(video.features, cache.video("v01").features)
+
+
+def test_whether_a_video_is_there_is_told_without_a_list_of_all(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = affcache.open(path)
+    monkeypatch.setattr(Cache, "video_ids", lambda _: pytest.fail("listed"))
+    assert "v01" in cache
+    assert "v99" not in cache
+    assert None not in cache
+    assert "../v01" not in cache
