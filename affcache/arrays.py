@@ -83,20 +83,16 @@ class ArrayWriter:
         """Write checksum and metadata, and force both to the disk."""
         sizes = self._sizes if self._sizes is not None else tuple(s or 0 for s in self.spec.sizes)
         self._write(self._crc.to_bytes(CRC_BYTES, "little"))
-        os.fsync(self._file.fileno())
+        with _storing(self.folder):
+            os.fsync(self._file.fileno())
         self._file.close()
         write_json(self.folder / METADATA, _document(self.spec, (self.rows, *sizes)))
 
     def _write(self, data: bytes) -> None:
         left = memoryview(data)
-        try:
+        with _storing(self.folder):
             while left:
                 left = left[self._file.write(left) :]
-        except OSError as error:
-            raise StorageError(
-                f"{self.folder}: cannot write ({error.strerror}); what is published is intact, "
-                "make room and run the same command again"
-            ) from error
 
     def close(self) -> None:
         """Let go of the file; without `finish`, what it holds so far is the caller's to remove."""
@@ -151,11 +147,24 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Replace a JSON file in one step that survives a crash, with sorted keys."""
     data = json_bytes(document)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    with _storing(path):
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+
+
+@contextlib.contextmanager
+def _storing(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{path}: cannot write ({error.strerror}); what is published is intact, make room and "
+            "run the same command again"
+        ) from error
 
 
 def is_debris(path: Path) -> bool:

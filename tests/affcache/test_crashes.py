@@ -1,8 +1,10 @@
 """Whoever is killed whenever, a new run completes the cache and nothing differs."""
 
+import errno
 import multiprocessing
 import os
 import resource
+import signal
 import time
 from collections import Counter
 from multiprocessing.context import ForkServerContext
@@ -78,6 +80,31 @@ def label_often(cache: Path) -> None:
         store.write_labels(cache, "v0", {"va": np.full((40, 2), value / 60)}, {"subject": "s"})
 
 
+def test_a_writer_that_is_killed_or_held_up_loses_and_doubles_nothing(
+    tmp_path: Path, context: ForkServerContext
+) -> None:
+    """One of four is killed, one stopped while the others write: its claim is its own."""
+    cache, log = tmp_path / "x.zarr", tmp_path / "log"
+    publish.create(cache, "test", FIELDS, {})
+    writers = [context.Process(target=write_all, args=(cache, log)) for _ in range(4)]
+    for writer in writers:
+        writer.start()
+    while not log.exists():
+        time.sleep(0.001)
+    os.kill(writers[0].pid or 0, signal.SIGSTOP)
+    writers[1].kill()
+    for writer in writers[1:]:
+        writer.join(2)  # or they wait for what the stopped one holds
+    os.kill(writers[0].pid or 0, signal.SIGCONT)
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in (writers[0], *writers[2:])] == [0] * 3
+    write_all(cache, log)  # what the killed one had begun
+    assert store.Cache(cache).video_ids() == list(VIDEOS)
+    assert max(Counter(log.read_text().split()).values()) == 1
+    assert verify.verify(cache) == []
+
+
 def test_several_who_annotate_one_video_take_turns(
     tmp_path: Path, context: ForkServerContext
 ) -> None:
@@ -105,6 +132,23 @@ def write_beyond_the_limit(cache: Path) -> None:
                     (cache.parent / "message").write_text(str(error))
                     os._exit(3)
                 video.publish({"fps": 25.0, "fingerprint": video_id})
+
+
+def test_a_disk_that_is_full_at_the_last_moment_is_named_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "x.zarr"
+    write_all(cache)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match=r"zarr\.json: cannot write \(No space left on device\)"):
+        write_all(cache)
+    monkeypatch.undo()
+    write_all(cache)
+    assert verify.verify(cache) == []
 
 
 def test_a_full_disk_is_one_line_and_leaves_what_was_published(
