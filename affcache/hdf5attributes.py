@@ -17,6 +17,8 @@ SCALE_ATTRIBUTES = ("CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST", "DIMENS
 
 def write_attributes(target: h5py.Group | h5py.Dataset, attributes: Mapping[str, Any]) -> None:
     as_json = []
+    if not isinstance(attributes, Mapping):
+        raise CacheError(f"{target.name}: attributes are not an object")
     for name, value in attributes.items():
         if not name or "\0" in name or name in (JSON_NAMES, *SCALE_ATTRIBUTES):
             raise CacheError(f"{target.name}: HDF5 cannot hold an attribute named {name!r:.80}")

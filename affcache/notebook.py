@@ -192,7 +192,7 @@ class OpenVideo:
         if task == "au_intensity":  # may be of other units than the twelve that "au" names
             return ["frame", "intensity"]
         names = read_object(self._video.place, f"{name}/{METADATA}").get("dimension_names")
-        return [str(dim) for dim in names or ()]
+        return [str(dim) for dim in names] if isinstance(names, list) else []
 
 
 class OpenCache:

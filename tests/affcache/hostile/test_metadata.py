@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import affcache
-from affcache import store, verify
+from affcache import hdf5, store, verify
 from affcache.errors import CacheError
 from affcache.places import place
 from affcache.store import Cache
@@ -118,6 +118,24 @@ def test_a_split_of_another_type_is_no_split(cache: Path, split: object) -> None
     store.write_group(cache / "labels" / "v00", {"split": split})
     assert affcache.open(cache).video("v00").split == {}
     assert split_of(Cache(cache).video("v00"), "va") is None
+
+
+@pytest.mark.parametrize("group", ["videos/v00", "labels/v00", "videos/v00/time"])
+@pytest.mark.parametrize("attributes", [None, 7, ["x"]])
+def test_attributes_that_are_no_object_are_not_exported(
+    cache: Path, group: str, attributes: object
+) -> None:
+    document = json.loads((cache / group / "zarr.json").read_bytes())
+    (cache / group / "zarr.json").write_text(json.dumps(document | {"attributes": attributes}))
+    with pytest.raises(CacheError, match="attributes are not an object"):
+        hdf5.export(cache, cache.with_name("x.h5"))
+
+
+def test_dimensions_that_are_no_names_are_refused_by_xarray_too(cache: Path) -> None:
+    document = json.loads((cache / ARRAY).read_bytes())
+    (cache / ARRAY).write_text(json.dumps(document | {"dimension_names": 7}))
+    with pytest.raises(CacheError, match="not those of a cache array"):
+        affcache.open(cache).to_xarray()
 
 
 @pytest.mark.parametrize("change", ["shape", "gone", "more", "none"])
