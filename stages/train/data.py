@@ -23,6 +23,8 @@ from affcache.windows import default_pseudo, load_split
 from stages.train.heads import Head, Sizes, head_class
 from stages.train.recipe import Recipe
 
+NAMED = 4  # differences that a message names: two extractions can differ in everything
+
 
 def pseudo_name(cache: Cache, recipe: Recipe, streams: Sequence[str]) -> str | None:
     """Whose pseudo-labels a head gets when nobody says; None if it can do without and must.
@@ -164,14 +166,16 @@ def same_fingerprint(run_cache: Mapping[str, Any], cache: Cache) -> None:
     if run_cache["fingerprint"] == cache.fingerprint:
         return
     old, new = _flat(run_cache.get("fields", {})), _flat(cache.header.get("fields", {}))
-    differing = "; ".join(
+    keys = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    named = [
         f"{key}: {old.get(key, 'absent')!s:.60} in the run, {new.get(key, 'absent')!s:.60} here"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
-    )
+        for key in keys[:NAMED]
+    ]
+    if len(keys) > NAMED:
+        named.append(f"and {len(keys) - NAMED} more")
     raise CacheError(
-        f"{cache.path}: has another fingerprint than the cache of the run ({differing}); extract "
-        "it with the same settings"
+        f"{cache.path}: has another fingerprint than the cache of the run ({'; '.join(named)}); "
+        "extract it with the same settings"
     )
 
 

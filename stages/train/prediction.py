@@ -60,7 +60,6 @@ def predict(
         If the video cannot be extracted.
     """
     folder = out or run.folder / "predictions" / target.stem
-    folder.mkdir(parents=True, exist_ok=True)
     is_video = target.is_file() and not zipfile.is_zipfile(target)
     cache = Cache(extract(run, target, folder) if is_video else target)
     data.same_fingerprint(run.config["cache"], cache)
@@ -70,6 +69,7 @@ def predict(
     head, standing = run.trained_head(device)
     contexts.choose(head, recipe.head, context)
     say(f"predicting with {run.folder} (iteration {standing.iteration}) on {described(device)}")
+    folder.mkdir(parents=True, exist_ok=True)
     rows = []
     pictures: Pictures | None = None
     with Progress("predicting", len(sequences), "videos") as progress:

@@ -246,13 +246,16 @@ def test_a_cache_of_another_fingerprint_is_refused_with_what_differs(
 ) -> None:
     from tests.stages.train import simulated
 
-    fields = {**simulated.FIELDS, "backbone": {"name": "facenet"}}
+    more = {f"setting {k}": k for k in range(6)}
+    fields = {**simulated.FIELDS, "backbone": {"name": "facenet"}, **more}
     monkeypatch.setattr(simulated, "FIELDS", fields)
     other = simulate(tmp_path / "other.zarr", people=(0, 0, 2))
     for command in (("predict", trained, other), ("evaluate", trained, "--cache", other)):
         refused = affcache(*command)
         assert refused.status == 2
         assert "backbone.name: mini-xception in the run, facenet here" in refused.err
+        assert "; and 3 more); extract it with the same settings" in refused.err
+    assert not (trained / "predictions").exists()
 
 
 def test_twelve_units_are_rows_of_a_table_that_fits_a_terminal(
