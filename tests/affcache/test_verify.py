@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from affcache import publish, store, verify
 from affcache.errors import CacheError
-from affcache.places import place
+from affcache.places import FolderPlace, place
 from affcache.verify import Fault
 from tests.affcache.packed import packed, rezip
 from tests.affcache.test_publish import FIELDS, rows
@@ -148,6 +149,17 @@ def test_a_folder_with_an_unsafe_name_is_no_video_and_is_moved_away(cache: Path)
         assert "id" in kinds(faults)
         assert verify.repair(cache, faults) == [f"videos/{name}"]
         store.seal(cache)
+
+
+def test_a_quick_look_does_not_read_the_data(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = FolderPlace.blocks
+
+    def watched(self: FolderPlace, name: str) -> Iterator[bytes]:
+        assert name.endswith(".json")
+        return real(self, name)
+
+    monkeypatch.setattr(FolderPlace, "blocks", watched)
+    assert verify.verify(cache, quick=True) == []
 
 
 def test_a_fault_names_video_and_array(cache: Path) -> None:
