@@ -152,6 +152,7 @@ def _iterated(rows: Rows, mean: np.ndarray, total: float, asked: float) -> Compo
         elif _settled(vectors[:, :keep], images[:, :keep], variances[:keep]):
             return np.maximum(variances, 0.0), vectors.T
         basis = np.linalg.qr(images)[0]
+        del image, images, vectors  # each as large as the basis, and the next pass makes its own
     raise CacheError(
         f"the components did not settle in {PASSES} passes: many directions vary alike; ask for "
         "another --pca"
@@ -186,7 +187,8 @@ def _fold(label: str, rows: Rows, mean: np.ndarray, basis: np.ndarray | None) ->
     total, *others = _compute(label, *lanes)
     for other in others:
         total += other
-    return total / (rows.count - 1)
+    total /= rows.count - 1
+    return total
 
 
 def _compute(label: str, *arrays: Any) -> tuple[np.ndarray, ...]:
