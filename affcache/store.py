@@ -25,6 +25,7 @@ from affcache.arrays import (
     group_document,
     is_debris,
     map_array,
+    parsed_object,
     read_json,
     read_object,
     write_array,
@@ -112,7 +113,7 @@ class Cache:
         self.place = place(path)
         if not self.place.has(METADATA):
             raise CacheError(f"{self.path}: no cache here (make one with `affcache extract`)")
-        self.attributes = _attributes(self.place, "")
+        self.attributes = _first_attributes(self.place) or _attributes(self.place, "")
         self.header = header_in(self.attributes, self.path)
 
     @property
@@ -318,6 +319,22 @@ def sealed_files(cache: Path) -> list[Path]:
     """What a seal covers: every file outside the private folder, and every link, sorted."""
     names = FolderPlace(cache).files()
     return [cache / name for name in names if not name.startswith(f"{PRIVATE}/")]
+
+
+def _first_attributes(where: Place) -> dict[str, Any] | None:
+    """The root's attributes where its document begins with them, as a sealed one does.
+
+    Behind them lies the copy of everybody's metadata: with thousands of videos more than a hundred
+    megabytes, for readers that know nothing of this layout.
+    """
+    begin, end = b'{\n "attributes": ', b',\n "consolidated_metadata": '
+    head = next(where.blocks(METADATA), b"")
+    if not head.startswith(begin) or end not in head:
+        return None
+    try:
+        return parsed_object(head[len(begin) : head.index(end)], f"{where.path}/{METADATA}")
+    except CacheError:
+        return None
 
 
 def _attributes(where: Place, group: str) -> dict[str, Any]:

@@ -127,3 +127,16 @@ def test_a_change_that_fails_is_sealed_as_far_as_it_came(cache: Path) -> None:
         raise KeyboardInterrupt
     assert sealed(cache) == hashes(cache)
     assert Cache(cache).video_ids() == ["v1", "v2", "v3"]
+
+
+def test_opening_reads_the_header_and_not_the_copy_of_everybodys_metadata(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.seal(cache)
+    root = json.loads((cache / "zarr.json").read_text())
+    assert root["consolidated_metadata"]["metadata"]
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "read_object", lambda *_: pytest.fail("reads it all"))
+        assert Cache(cache).attributes == root["attributes"]
+    (cache / "zarr.json").write_text(json.dumps(root))  # somebody else's spelling
+    assert Cache(cache).attributes == root["attributes"]
