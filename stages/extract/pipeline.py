@@ -249,13 +249,15 @@ def _count(jobs: Sequence[Job]) -> int | None:
     total = 0
     for job in jobs:
         # What cannot be opened is reported when its turn comes, and counts nothing here.
-        with contextlib.suppress(OSError, ValueError, IndexError), av.open(str(job.path)) as file:
-            stream = file.streams.video[0]
-            if not stream.frames and not stream.duration:
-                return None
-            rate = float(stream.average_rate or 0)
-            seconds = float((stream.duration or 0) * (stream.time_base or 0))
-            total += stream.frames or round(seconds * rate)
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            reader.check_file(job.path)
+            with av.open(str(job.path)) as file:
+                stream = file.streams.video[0]
+                if not stream.frames and not stream.duration:
+                    return None
+                rate = float(stream.average_rate or 0)
+                seconds = float((stream.duration or 0) * (stream.time_base or 0))
+                total += stream.frames or round(seconds * rate)
     return total
 
 

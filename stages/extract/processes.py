@@ -54,7 +54,8 @@ def cause_of_death(process: SpawnProcess) -> str:
     process.join(5.0)
     code = process.exitcode
     if code is not None and code < 0:
-        return f"killed by {signal.Signals(-code).name}"
+        hint = ", as when memory runs out" if code == -signal.SIGKILL else ""
+        return f"killed by {signal.Signals(-code).name}{hint}"
     return f"exit status {code}"
 
 

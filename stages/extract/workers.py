@@ -6,6 +6,7 @@ it had, and is replaced.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection, wait
@@ -57,7 +58,13 @@ def run_pool(
 def _hire(busy: dict[Connection, tuple[SpawnProcess, Job]], job: Job, settings: Settings) -> None:
     process, pipe = spawn(_work, settings, daemon=False)
     busy[pipe] = (process, job)
-    pipe.send(job)
+    _give(pipe, job)
+
+
+def _give(pipe: Connection, job: Job) -> None:
+    # A worker that has gone says so when its news are read.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        pipe.send(job)
 
 
 def _go_on(
@@ -72,7 +79,7 @@ def _go_on(
         stop(process, pipe)
     elif process.is_alive():
         busy[pipe] = (process, waiting.popleft())
-        pipe.send(busy[pipe][1])
+        _give(pipe, busy[pipe][1])
     else:
         pipe.close()
         _hire(busy, waiting.popleft(), settings)
