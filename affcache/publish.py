@@ -19,7 +19,7 @@ from typing import Any, Self
 import numpy as np
 
 from affcache.arrays import METADATA, ArrayWriter, is_debris, read_json, write_json
-from affcache.errors import CacheError
+from affcache.errors import CacheError, StorageError
 from affcache.places import FolderPlace
 from affcache.schema import FORMAT_VERSION, REQUIRED_ARRAYS, VIDEO_ARRAYS, ArraySpec, is_safe_id
 from affcache.store import (
@@ -144,9 +144,13 @@ def establish(path: Path, header: Mapping[str, Any]) -> None:
         raise CacheError(f"{path}: is a file; a cache is a folder")
     if (path / METADATA).exists() or (path / PRIVATE).exists():
         FolderPlace(path).refuse_links()
-    path.mkdir(parents=True, exist_ok=True)
     private = path / PRIVATE
-    (private / "partial").mkdir(parents=True, exist_ok=True)
+    try:
+        (private / "partial").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"{path}: cannot hold a cache ({error.strerror}); choose another --out"
+        ) from None
     with _locked(private / "lock"):
         if (path / METADATA).exists():
             check_same(Cache(path).header, header, path)

@@ -11,7 +11,7 @@ import xarray
 import zarr
 
 from affcache import publish, store
-from affcache.errors import CacheError
+from affcache.errors import CacheError, StorageError
 from affcache.store import Cache
 
 FIELDS = {"format": 1, "detector": {"name": "mtcnn", "side": 320}}
@@ -158,3 +158,9 @@ def test_plain_zarr_and_xarray_open_a_sealed_cache(cache: Path) -> None:
         "frame": 9, "feature": 16, "corner": 4, "landmark": 5, "xy": 2
     }  # fmt: skip
     assert group["labels/v1"].attrs["subject"] == "s1"
+
+
+def test_a_place_that_cannot_hold_a_cache_is_one_line_that_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match=r"x\.zarr: cannot hold a cache \(Not a directory\)"):
+        publish.create(tmp_path / "file" / "x.zarr", "d", FIELDS, {})
