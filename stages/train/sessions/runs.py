@@ -151,8 +151,8 @@ def _print_evaluation(document: dict[str, Any]) -> None:
     if document["paired"]:
         score = ", ".join(METRICS[task][0].upper() for task in document["targets"])
         show(f"difference in mean {score} over people, matched, 95 % interval", document["paired"])
-    elif all(row["subjects"] < 2 for row in document["coverage"]):
-        click.echo("fewer than two people: no interval over people")
+    elif len({row["predictor"].removesuffix(evaluation.MATCHED) for row in document["scores"]}) > 1:
+        click.echo("fewer than two people with frames to score: no interval over people")
     else:
         click.echo("no pseudo-labels to compare with: no difference over people")
 

@@ -299,6 +299,20 @@ def test_tasks_without_labels_are_named_in_training_and_no_interval_is_explained
     assert [row["people"] for row in document["paired"]] == [3, 3]
 
 
+@pytest.mark.parametrize(
+    ("pseudo", "why"),
+    [(True, "fewer than two people with frames"), (False, "no pseudo-labels to compare with")],
+)
+def test_why_there_is_no_interval_over_people_is_said(
+    pseudo: bool, why: str, tmp_path: Path, affcache: Command
+) -> None:
+    cache = make_cache(tmp_path / "a.zarr", width=16, pseudo_va=pseudo)  # one person tests
+    run = ("train", "--cache", cache, "--head", "mlp", "--out", tmp_path / "run")
+    done = affcache(*run, "--set", "training.epochs=1", "--set", "training.iterations=2")
+    assert done.status == 0, done.err
+    assert why in affcache("evaluate", tmp_path / "run").out
+
+
 def test_the_columns_of_several_tasks_stay_in_the_order_of_the_recipe(
     tmp_path: Path, affcache: Command
 ) -> None:
