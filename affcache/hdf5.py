@@ -128,7 +128,7 @@ def restore(source: Path, out: Path) -> Moved:
                 store.write_pseudo(out, group.removeprefix("pseudo/"), attributes, rows)
                 size += rows.size
                 progress.advance(len(rows), note=group)
-        for fault in verify.verify(out, quick=True):
+        for fault in verify.verify(out):
             raise CacheError(
                 f"{source}: holds what no cache may ({fault.where}: {fault.detail}); `affcache "
                 f"verify {out}` says all that is wrong, and with --repair moves it out of the way"

@@ -38,7 +38,7 @@ def layout(document: Mapping[str, Any], at: str) -> tuple[tuple[int, ...], np.dt
         not isinstance(shape, list)
         or not 0 < len(shape) <= MOST_DIMENSIONS
         or not all(type(size) is int and size >= 0 for size in shape)
-        or shape[0] > MOST_ROWS
+        or not 0 < shape[0] <= MOST_ROWS
         or name not in DTYPES
     ):
         raise CacheError(f"{at}: shape {shape!r:.60} of type {name!r:.60} is not a cache array")

@@ -175,9 +175,14 @@ class OpenVideo:
             d: n for dims, rows in arrays.values() for d, n in zip(dims, rows.shape, strict=True)
         }
         named = {d: list(names) for d, names in NAMES.items() if sizes.get(d) == len(names)}
+        if "time" not in arrays:
+            raise CacheError(f"video {self.id} has no array 'time'")
         coordinates = {"time": arrays.pop("time"), **named}
         attributes = {**self.attributes, "subject": self.subject, "split": self.split}
-        made: Dataset = _xarray().Dataset(arrays, coordinates, {"id": self.id, **attributes})
+        try:
+            made: Dataset = _xarray().Dataset(arrays, coordinates, {"id": self.id, **attributes})
+        except ValueError as error:
+            raise CacheError(f"video {self.id}: {error}; run `affcache verify`") from None
         return made
 
     def __len__(self) -> int:

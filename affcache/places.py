@@ -21,7 +21,7 @@ from typing import Protocol
 from affcache import zips
 from affcache.errors import CacheError
 
-METADATA_BYTES, METADATA_BYTES_A_FILE = 1 << 24, 1 << 11  # twice what the root's copy of all needs
+METADATA_BYTES, METADATA_BYTES_A_FILE = 1 << 22, 1 << 11  # twice what the root's copy of all needs
 BLOCK_BYTES = 1 << 18  # a block stays in a core's cache while it is hashed and written
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 

@@ -108,12 +108,11 @@ def test_names_of_strangers_cannot_steer_the_terminal(
     for words in (["info"], ["ls"], ["verify"], ["verify", "--repair"]):
         with pytest.raises(SystemExit) as stopped:
             main([*words, str(cache)])
-        assert stopped.value.code in (1, 2)
         said = capsys.readouterr()
         for text in (said.out, said.err):
             assert "\x1b" not in text
             assert "\udcff" not in text
-        assert stopped.value.code == 1 or said.err.count("\n") == 1
+        assert stopped.value.code in (0, 1)
 
 
 def _everything(folder: Path) -> dict[str, bytes | None]:

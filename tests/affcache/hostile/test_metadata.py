@@ -2,19 +2,24 @@
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import affcache
 from affcache import hdf5, store, verify
+from affcache.arrays import write_array
 from affcache.errors import CacheError
 from affcache.places import place
+from affcache.schema import VIDEO_ARRAYS
 from affcache.store import Cache
 from affcache.targets import split_of
 from tests.affcache.hostile.ways import refused, resealed, use
 from tests.affcache.packed import packed
 
+pytest.importorskip("xarray")  # now, before memory is counted
 ARRAY = "videos/v00/features/zarr.json"
 
 
@@ -26,6 +31,7 @@ ARRAY = "videos/v00/features/zarr.json"
         ("shape", [40, 8.0]),
         ("shape", [-40, -8]),
         ("shape", [1 << 60, 0]),
+        ("shape", [0, 8]),
         ("shape", [True, 8]),
         ("shape", []),
         ("shape", [0] * 100),
@@ -136,6 +142,25 @@ def test_dimensions_that_are_no_names_are_refused_by_xarray_too(cache: Path) -> 
     (cache / ARRAY).write_text(json.dumps(document | {"dimension_names": 7}))
     with pytest.raises(CacheError, match="not those of a cache array"):
         affcache.open(cache).to_xarray()
+
+
+@pytest.mark.parametrize("name", ["time", "features"])
+def test_a_video_without_an_array_is_refused_by_xarray_too(cache: Path, name: str) -> None:
+    shutil.rmtree(cache / "videos" / "v00" / name)
+    with pytest.raises(CacheError, match=f"no array '{name}'"):
+        cached = affcache.open(cache).video("v00")
+        repr(cached), cached.to_xarray()
+
+
+def test_arrays_of_unequal_rows_are_refused_by_xarray_too(cache: Path) -> None:
+    write_array_of(cache, rows=39)
+    with pytest.raises(CacheError, match="conflicting sizes for dimension 'frame'"):
+        affcache.open(cache).to_xarray()
+
+
+def write_array_of(cache: Path, *, rows: int) -> None:
+    shutil.rmtree(cache / "videos" / "v00" / "valid")
+    write_array(cache / "videos/v00/valid", VIDEO_ARRAYS["valid"], np.ones(rows, bool), "v00")
 
 
 @pytest.mark.parametrize("change", ["shape", "gone", "more", "none"])
