@@ -31,7 +31,7 @@ def simulate() -> None:
     "--people", type=click.IntRange(min=1), default=13, show_default=True, help="At most 13."
 )
 @click.option(
-    "--clips", type=click.IntRange(min=1), default=3, show_default=True, help="Of each person."
+    "--clips", type=click.IntRange(min=1), default=8, show_default=True, help="Of each person."
 )
 @click.option(
     "--frames", type=click.IntRange(min=1), default=150, show_default=True, help="Of each clip."

@@ -32,7 +32,7 @@ class Settings:
     """What decides every pixel and label; `clips` of each person, `frames` of each clip."""
 
     people: int = len(PEOPLE)
-    clips: int = 3
+    clips: int = 8
     frames: int = 150
     size: int = 192
     fps: float = 25.0
