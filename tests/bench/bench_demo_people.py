@@ -6,22 +6,29 @@ What is compared is each person's CCC, mean of valence and arousal, everyone's l
 matched to the training labels; seeds are averaged, people are what the interval is over.
 
     python tests/bench/bench_demo_people.py [CACHE] [--folds 4] [--seeds 3] [--set KEY=VALUE]
+        [--record NAME]
 
 Takes about a minute per fold and seed on two cores. Simulated data: says nothing of real affect.
+What is chosen in the recipe is chosen on simulations of other seeds than those that are reported
+(`affcache simulate videos DIR --seed 2`, then extract).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from affcache.metrics import paired_interval
 from affcache.readout import fit_readout
@@ -32,6 +39,7 @@ from stages.train.jobs import Job, material, run_job
 from stages.train.recipe import load
 from stages.train.run import Run
 from stages.train.scoring import headline, scores
+from tests.bench.records import RESULTS, environment, record
 
 
 def folds_of(people: list[str], count: int) -> list[dict[str, str]]:
@@ -95,8 +103,8 @@ def measure(
     return results
 
 
-def report(results: Mapping[str, Mapping[str, list[float]]]) -> None:
-    """A row per contender, and AP's paired differences with their interval over people."""
+def report(results: Mapping[str, Mapping[str, list[float]]]) -> list[dict[str, Any]]:
+    """Print a row per contender; AP's paired differences and their intervals are returned, too."""
     people = sorted(results["ap"])
     mean = {name: np.array([np.mean(own[p]) for p in people]) for name, own in results.items()}
     by_seed = np.array([results["ap"][p] for p in people]).mean(axis=0)
@@ -119,6 +127,7 @@ def report(results: Mapping[str, Mapping[str, list[float]]]) -> None:
         )
     show("paired over people, 95 % interval", rows)
     print("ap per seed:", " ".join(f"{value:.3f}" for value in by_seed))
+    return rows
 
 
 def main() -> None:
@@ -129,16 +138,23 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--recipe", default="ap-demo")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--json", type=Path, help="also write every number here")
+    parser.add_argument("--record", metavar="NAME", help=f"keep every number in {RESULTS.name}/")
     given = parser.parse_args()
     if not given.cache.exists():
         print(f"{given.cache} is not there (`make demo` makes it): nothing measured")
         return
     torch.set_num_threads(1)
+    document: dict[str, Any] = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "environment": environment("torch"),
+        "what": "CCC of each person per seed, mean of valence and arousal, spread matched",
+        "folds": given.folds,
+        "recipe": load(None, given.recipe, given.set).as_dict(),
+    }
     results = measure(given.cache, given.folds, given.seeds, given.recipe, given.set)
-    report(results)
-    if given.json:
-        given.json.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+    document |= {"differences": report(results), "results": results}
+    if given.record:
+        print(f"recorded: {record(given.record, document).name}")
 
 
 if __name__ == "__main__":
