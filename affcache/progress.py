@@ -95,11 +95,11 @@ class Progress:
     def _line(self) -> str:
         if self.total is None:
             return f"{self.label}: {self._count(self.done)}, {self._tail()}"
-        left = (self.total - self.done) / max(self._rate(), 1e-9)
+        left = f"{(self.total - self.done) / self._rate():.0f} s left, " if self.done else ""
         done = f"{self.done}/{self.total} {self.unit}"
         if self.unit == "bytes":
             done = f"{readable_bytes(self.done)} of {readable_bytes(self.total)}"
-        return f"{self.label}: {done}, {left:.0f} s left, {self._tail()}"
+        return f"{self.label}: {done}, {left}{self._tail()}"
 
     def _count(self, count: int) -> str:
         return readable_bytes(count) if self.unit == "bytes" else f"{count} {self.unit}"
