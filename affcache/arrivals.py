@@ -23,7 +23,8 @@ from affcache.places import FolderPlace
 from affcache.progress import readable_bytes
 from affcache.publish import check_same, claim, establish, video_fingerprint
 from affcache.seals import NOTES, PRIVATE, Sealed, seal_document
-from affcache.store import Cache, sha256_of, sync_folder, unsealed
+from affcache.staging import install, sync_folder
+from affcache.store import Cache, sha256_of, unsealed
 
 SPARE_BYTES = 64 << 20
 
@@ -112,7 +113,6 @@ class Arrivals:
             _only(corner, {name.removeprefix(f"{group}/") for name in files})
             with self._alone(group):
                 self._rename(corner, self.cache / group, group, replaces=replaces)
-        sync_folder((self.cache / group).parent)
         self._note(group, files)
 
     def _discard(self, pseudo: str) -> None:
@@ -126,18 +126,11 @@ class Arrivals:
         for note in self._notes(group):
             note.unlink(missing_ok=True)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if os.path.lexists(target):
-            if not replaces:
-                raise CacheError(
-                    f"{self.cache}: {group} appeared while it was pulled; pull again to compare"
-                )
-            old = corner.with_name(f"{corner.name}+replaced")
-            shutil.rmtree(old, ignore_errors=True)
-            target.rename(old)
-            corner.rename(target)
-            shutil.rmtree(old)
-        else:
-            corner.rename(target)
+        if os.path.lexists(target) and not replaces:
+            raise CacheError(
+                f"{self.cache}: {group} appeared while it was pulled; pull again to compare"
+            )
+        install(corner, target)
 
     def _check_video(self, group: str, corner: Path) -> None:
         """A video must say of itself that it was extracted as the cache was."""
@@ -182,10 +175,10 @@ class Arrivals:
 
 
 def _only(folder: Path, names: set[str]) -> None:
-    """Remove what an earlier pull left of other content, and force the rest to the disk."""
-    for path in sorted(folder.rglob("*"), reverse=True):
+    """Remove what an earlier pull left of other content."""
+    for path in sorted(folder.rglob("*"), reverse=True):  # a folder after what is in it
         if path.is_dir():
-            sync_folder(path)
+            with contextlib.suppress(OSError):  # not empty
+                path.rmdir()
         elif path.relative_to(folder).as_posix() not in names:
             path.unlink()
-    sync_folder(folder)

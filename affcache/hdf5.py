@@ -30,6 +30,7 @@ from affcache.hdf5attributes import read_attributes, write_attributes
 from affcache.hdf5sink import Sink
 from affcache.progress import Progress
 from affcache.schema import PSEUDO_ARRAYS, ArraySpec, is_safe_id
+from affcache.staging import sync_folder
 from affcache.store import Cache
 
 CHUNK_BYTES = 1 << 17
@@ -85,7 +86,7 @@ def export(path: Path, target: Path) -> Moved:
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
-    store.sync_folder(target.absolute().parent)
+    sync_folder(target.absolute().parent)
     frames = sum(len(video) for video in cache.videos())
     return Moved(videos=len(cache.video_ids()), frames=frames, bytes=size)
 

@@ -22,12 +22,12 @@ from affcache.arrays import METADATA, ArrayWriter, is_debris, read_json, write_j
 from affcache.errors import CacheError, StorageError
 from affcache.places import FolderPlace
 from affcache.schema import FORMAT_VERSION, REQUIRED_ARRAYS, VIDEO_ARRAYS, ArraySpec, is_safe_id
+from affcache.staging import install
 from affcache.store import (
     PRIVATE,
     Cache,
     ensure_group,
     fingerprint,
-    sync_folder,
     write_group,
 )
 
@@ -92,15 +92,9 @@ class VideoWriter:
         for writer in self._writers.values():
             writer.finish()
         write_group(self._folder, attributes)
-        for folder in [self._folder, *(p for p in self._folder.rglob("*") if p.is_dir())]:
-            sync_folder(folder)
         target = self.cache / "videos" / self.id
         ensure_group(target.parent, {})
-        if target.exists():
-            target.rename(self._folder.with_name(f"{self.id}.replaced"))
-        self._folder.rename(target)
-        sync_folder(target.parent)
-        shutil.rmtree(self._folder.with_name(f"{self.id}.replaced"), ignore_errors=True)
+        install(self._folder, target)
 
 
 def create(
@@ -188,12 +182,11 @@ def claim(cache: Path, video_id: str) -> Iterator[bool]:
 
 
 def quarantine(cache: Path, video_id: str, source: str, reason: str) -> None:
-    """Remember why a video could not be extracted."""
+    """Remember why a video could not be extracted, in a note that no seal covers."""
     folder = cache / PRIVATE / "failed"
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(
-        folder / f"{video_id}.json", {"source": source, "reason": reason, "when": time.time()}
-    )
+    note = {"source": source, "reason": reason, "when": time.time()}
+    write_json(folder / f"{video_id}.json", {**note, "sha256": fingerprint(note)})
 
 
 def release(cache: Path, video_id: str) -> None:

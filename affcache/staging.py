@@ -18,6 +18,7 @@ from pathlib import Path
 from affcache.errors import CacheError, StorageError
 
 SMALL_FILE = 1 << 16
+_HERE, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
 
 @contextlib.contextmanager
@@ -39,7 +40,7 @@ def staged_file(target: Path, *, replace: bool = False) -> Iterator[int]:
             with storing(target):
                 os.fsync(descriptor)
                 partial.replace(target)
-                _sync_folder(target.parent)
+                sync_folder(target.parent)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
@@ -65,7 +66,7 @@ def staged_folder(target: Path) -> Iterator[Path]:
             with storing(target):
                 _sync_all(descriptor)
                 partial.rename(target)
-                _sync_folder(target.parent)
+                sync_folder(target.parent)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
@@ -142,12 +143,44 @@ def _empty(folder: Path) -> None:
             entry.unlink()
 
 
-def _sync_folder(folder: Path) -> None:
+def install(fresh: Path, target: Path) -> None:
+    """Put a written folder in a target's place, in one step, and remove what was there before.
+
+    Whoever looks, also after a crash, finds the old folder or the new one, and either is whole.
+
+    Parameters
+    ----------
+    fresh : a folder on the same disk whose files are on the disk already (fsync)
+    target : where it goes; may be there
+    """
+    for folder in (fresh, *(path for path in fresh.rglob("*") if path.is_dir())):
+        sync_folder(folder)
+    if os.path.lexists(target):
+        _exchange(fresh, target)
+    else:
+        fresh.rename(target)
+    sync_folder(target.parent)
+    shutil.rmtree(fresh, ignore_errors=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Force a folder's entries to the disk, so that a rename survives a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Swap two names; by three renames where the system or the disk cannot do it by one."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
+    names = os.fsencode(one.absolute()), os.fsencode(other.absolute())
+    if renameat2 is None or renameat2(_HERE, names[0], _HERE, names[1], _RENAME_EXCHANGE) != 0:
+        aside = one.with_name(f"{one.name}.aside")
+        other.rename(aside)
+        one.rename(other)
+        aside.rename(one)
 
 
 def _sync_all(descriptor: int) -> None:

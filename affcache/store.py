@@ -36,6 +36,7 @@ from affcache.places import FolderPlace, Place, place
 from affcache.schema import FORMAT_VERSION, LABEL_ARRAYS, PSEUDO_ARRAYS, ArraySpec, is_safe_id
 from affcache.seals import NOTES, SEAL, Sealed, consolidated, seal_document, sealed_in
 from affcache.seals import PRIVATE as PRIVATE
+from affcache.staging import install
 
 PREVIOUS, PREVIOUS_NOTES = f"{PRIVATE}/previous-seal.json", f"{PRIVATE}/previous-seals"
 _HEADER = {"dataset": str, "fingerprint": str, "fields": dict, "provenance": dict}
@@ -205,15 +206,6 @@ def write_group(folder: Path, attributes: Mapping[str, Any]) -> None:
     write_json(folder / METADATA, group_document(attributes))
 
 
-def sync_folder(folder: Path) -> None:
-    """Force a folder's entries to the disk, so that a rename survives a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 @contextlib.contextmanager
 def unsealed(cache: Path) -> Iterator[None]:
     """Open a cache for a change, and seal it behind the last of all who change it at this time.
@@ -355,18 +347,11 @@ def ensure_group(folder: Path, attributes: Mapping[str, Any]) -> None:
 def _replacing(cache: Path, group: str) -> Iterator[Path]:
     """A folder to write a group's successor into; leaving without an error swaps the two."""
     fresh = cache / PRIVATE / "partial" / f"{group.replace('/', '+')}.{os.getpid()}"
-    stale = fresh.with_name(f"{fresh.name}.old")
-    for leftover in (fresh, stale):
-        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.rmtree(fresh, ignore_errors=True)
     yield fresh
-    target = cache / group
     with (cache / PRIVATE / "swap.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two who replace the same group take turns
-        if target.exists():
-            target.rename(stale)
-        fresh.rename(target)
-    sync_folder(target.parent)
-    shutil.rmtree(stale, ignore_errors=True)
+        install(fresh, cache / group)
 
 
 def _write_arrays(

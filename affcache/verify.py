@@ -174,11 +174,29 @@ def _strangers(where: Place) -> Iterator[Fault]:
                 yield Fault(
                     kind="id", where=f"{group}/{name}", video=name, detail="not a safe folder name"
                 )
-    for name, kind in where.strangers().items() if isinstance(where, FolderPlace) else ():
+    strangers = where.strangers() if isinstance(where, FolderPlace) else {}
+    for name in where.files():
+        if name.startswith(f"{PRIVATE}/") and name not in strangers and not _is_intact(where, name):
+            yield _file_fault("bytes", name, "was edited")
+    for name, kind in strangers.items():
         if kind != "empty":
             yield _file_fault("link", name, f"is a {kind}")
         elif not name.startswith(PRIVATE):
             yield _file_fault("unlisted", name, "is an empty folder")
+
+
+def _is_intact(where: Place, name: str) -> bool:
+    """Whether a file that no seal covers is as it was written: an empty lock, a failure's note."""
+    if name.endswith(".lock"):
+        return where.size(name) == 0
+    if not name.startswith(f"{PRIVATE}/failed/"):
+        return True  # what is being written, or was moved away
+    try:
+        note = read_object(where, name)
+        as_written = json_bytes(note) == where.read(name)
+        return as_written and note.pop("sha256") == fingerprint(note)
+    except (CacheError, KeyError, ValueError):
+        return False
 
 
 def _copy(cache: Cache, names: list[str], broken: set[str]) -> Iterator[Fault]:

@@ -40,6 +40,7 @@ def build(path: Path) -> Path:
             )
         store.write_labels(path, video_id, {"va": np.zeros((9, 2))}, {"subject": video_id})
     store.write_pseudo(path, "readout", {}, {"v1": {"va": np.zeros((9, 2))}})
+    publish.quarantine(path, "v3", "v3.mp4", "truncated")
     store.seal(path)
     return path
 
@@ -54,7 +55,8 @@ def kinds(faults: list[Fault]) -> set[str]:
 
 
 def contents(cache: Path) -> list[Path]:
-    return [*store.sealed_files(cache), cache / ".affcache" / "seal.json"]
+    private = cache / ".affcache"
+    return [*store.sealed_files(cache), private / "seal.json", *private.glob("failed/*")]
 
 
 def test_a_fresh_cache_is_whole(cache: Path) -> None:
@@ -92,12 +94,14 @@ def test_added_and_removed_bytes_and_files_are_found(cache: Path, change: str) -
             path.unlink()
         else:
             (path.parent / "extra").write_bytes(b"x")
-        in_private = path.parent.name == ".affcache"
+        of_no_seal = ".affcache" in path.parts and (
+            change == "new" or (change == "gone" and path.parent.name == "failed")
+        )
         try:
             found = verify.verify(cache, quick=True)
         except CacheError:
             found = [Fault(kind="metadata", where="zarr.json", detail="does not open")]
-        assert found or (in_private and change == "new"), path
+        assert found or of_no_seal, path
         (path.parent / "extra").unlink(missing_ok=True)
         path.write_bytes(before)
 
@@ -131,6 +135,13 @@ def test_an_empty_folder_is_found(cache: Path) -> None:
     (cache / "videos" / "v1" / "new").mkdir()
     faults = verify.verify(cache, quick=True)
     assert [(f.kind, f.where) for f in faults] == [("unlisted", "videos/v1/new")]
+
+
+def test_a_lock_that_holds_something_is_found(cache: Path) -> None:
+    lock = next((cache / ".affcache").rglob("*.lock"))
+    lock.write_bytes(b"x")
+    faults = verify.verify(cache)
+    assert [(f.kind, f.where) for f in faults] == [("bytes", lock.relative_to(cache).as_posix())]
 
 
 def test_a_cache_that_is_being_written_is_verified_as_far_as_it_is(cache: Path) -> None:
