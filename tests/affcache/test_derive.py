@@ -16,8 +16,8 @@ from affcache.errors import CacheError
 from affcache.publish import VideoWriter
 from affcache.store import Cache
 from tests.affcache.test_chain import pooled_plainly
-from tests.affcache.test_hdf5 import peak_memory
 from tests.caches import make_cache
+from tests.memory import peak_memory
 
 
 def recipe(

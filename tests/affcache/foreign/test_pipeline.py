@@ -14,7 +14,7 @@ from affcache.foreign.resample import RULES
 from affcache.foreign.spectoml import parse_spec
 from affcache.publish import VideoWriter
 from affcache.store import Cache
-from tests.affcache.test_hdf5 import peak_memory
+from tests.memory import peak_memory
 
 SPEC = """
 dataset = "mine"
