@@ -1,6 +1,8 @@
 """HDF5 and back: the same cache to the byte, read by plain h5py, and no more than a cache."""
 
 import json
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from affcache.hdf5attributes import (
 from affcache.pack import write_pack
 from affcache.store import Cache
 from tests.caches import make_cache
-from tests.memory import peak_memory
+from tests.memory import ROOT, peak_memory
 
 
 def files(cache: Path) -> dict[str, bytes]:
