@@ -82,7 +82,7 @@ def build(target: Path, videos: int, frames: int) -> None:
         files = {}
         for name in cache.place.files():
             if not name.startswith(".affcache/") and name != "zarr.json":
-                file = File.made(cache.place.read(name))
+                file = File.made((one / name).read_bytes())
                 copies = range(videos) if "/v00/" in name else (0,)
                 files |= {name.replace("/v00/", f"/v{i:04d}/"): file for i in copies}
         write_folder(assembled(files, root_of(cache)), target)
