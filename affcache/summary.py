@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from affcache.arrays import METADATA
-from affcache.contents import listed_files
+from affcache.copying.contents import listed_files
 from affcache.progress import Progress
 from affcache.schema import LABEL_ARRAYS
 from affcache.store import Cache, Video

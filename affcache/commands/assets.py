@@ -28,7 +28,7 @@ def list_assets(as_json: bool) -> None:
 
     --json tells licence, source, folder, and the files with their sha256, too.
     """
-    from affcache.stock import show_assets
+    from affcache.assets.stock import show_assets
 
     show_assets(as_json=as_json)
 
@@ -47,6 +47,6 @@ def fetch(names: tuple[str, ...], source: Path | None) -> None:
 
     What is already there is checked and kept. A file whose sha256 is not the pinned one is refused.
     """
-    from affcache.stock import fetch_assets
+    from affcache.assets.stock import fetch_assets
 
     fetch_assets(names, source)

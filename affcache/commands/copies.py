@@ -65,7 +65,7 @@ def pack(
       affcache pack out/sewa.zarr train.zarr.zip --only split=train,validation
       affcache pack out/sewa.zarr features.zarr.zip --without labels,pseudo --streams none
     """
-    from affcache.copies import pack_cache
+    from affcache.copying.copies import pack_cache
 
     pack_cache(cache, file, (only, without, streams), compress=compress, replace=force)
 
@@ -83,7 +83,7 @@ def unpack(file: Path, cache: Path) -> None:
     Example:
       affcache unpack sewa.zarr.zip out/sewa.zarr
     """
-    from affcache.copies import unpack_cache
+    from affcache.copying.copies import unpack_cache
 
     unpack_cache(file, cache)
 
@@ -106,7 +106,7 @@ def subset(
       affcache subset sewa.zarr.zip out/p01.zarr --only subject=p01,video=*_c1
       affcache subset out/sewa.zarr out/bare.zarr --without labels --streams low,mid
     """
-    from affcache.copies import subset_cache
+    from affcache.copying.copies import subset_cache
 
     subset_cache(cache, out, (only, without, streams))
 
@@ -125,6 +125,6 @@ def merge(out: Path, caches: tuple[Path, ...]) -> None:
     Example:
       affcache merge out/all.zarr out/german.zarr hungarian.zarr.zip
     """
-    from affcache.copies import merge_caches
+    from affcache.copying.copies import merge_caches
 
     merge_caches(out, caches)

@@ -26,7 +26,7 @@ def manifest() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def list_manifests(as_json: bool) -> None:
     """Print the datasets that are described here."""
-    from affcache.overview import show_manifests
+    from affcache.manifest.overview import show_manifests
 
     show_manifests(as_json=as_json)
 
@@ -46,6 +46,6 @@ def show(name: str, root: Path | None, as_json: bool) -> None:
     that leaves the root, an id that is no safe folder name, no video at all. Annotations without a
     video, and videos that do not say how long they are, are only mentioned.
     """
-    from affcache.overview import show_manifest
+    from affcache.manifest.overview import show_manifest
 
     show_manifest(name, root, as_json=as_json)

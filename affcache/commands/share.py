@@ -75,7 +75,7 @@ def push(cache: Path, url: str, **wanted: Any) -> None:
     Credentials are looked for where each driver always does (~/.aws, gcloud, ssh's keys and
     known_hosts).
     """
-    from affcache.sharing import Wanted, push_cache
+    from affcache.sharing.report import Wanted, push_cache
 
     push_cache(cache, url, Wanted(**wanted))
 
@@ -97,6 +97,6 @@ def pull(url: str, cache: Path, **wanted: Any) -> None:
       affcache pull /mnt/share/sewa.zarr out/sewa.zarr --only video=p01* --without pseudo
       affcache pull sftp://me@server/data/sewa.zarr out/sewa.zarr --json
     """
-    from affcache.sharing import Wanted, pull_cache
+    from affcache.sharing.report import Wanted, pull_cache
 
     pull_cache(url, cache, Wanted(**wanted))

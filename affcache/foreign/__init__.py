@@ -44,7 +44,7 @@ features and gold standard) and `--spec npz` (one NPZ a video). The keys, all te
     resample    "linear" (va, au_intensity) or "nearest" (default of the others)
 
     [split]     by = "id" or "subject" with lists of shell patterns train, validation, test, or
-                by = "share" with shares of the persons (see `affcache.splits`)
+                by = "share" with shares of the persons (see `affcache.manifest.splits`)
 
 In NPZ, NPY and HDF5 a column is an array of frames: `va` is all of it, `va[0]` its first column,
 `x[2:10]` a range of them; trailing dimensions are flattened; an array that is alone (NPY) is

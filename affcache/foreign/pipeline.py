@@ -24,9 +24,9 @@ from affcache.foreign.labels import Labels, read_labels
 from affcache.foreign.resample import RULES
 from affcache.foreign.rows import Block, read_rows
 from affcache.foreign.spec import Spec
+from affcache.manifest.splits import by_pattern, by_share
 from affcache.progress import Progress, say
 from affcache.schema import FORMAT_VERSION, SPLITS, TASKS
-from affcache.splits import by_pattern, by_share
 from affcache.store import Cache
 
 FACE = "given"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from affcache.splits import SplitRule
+from affcache.manifest.splits import SplitRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 from affcache.errors import ForeignError
 from affcache.foreign import FORMATS
 from affcache.foreign.spec import FeatureSpec, Files, LabelSpec, Spec
+from affcache.manifest.splits import SplitRule
 from affcache.schema import ACTION_UNITS, EXPRESSIONS, SPLITS, is_safe_id
-from affcache.splits import SplitRule
 from affcache.tomltable import NUMBER, TABLES, TEXT, TEXTS, Check, TomlTable, subject_pattern
 
 EXAMPLES = Path(__file__).parent / "examples"

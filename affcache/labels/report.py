@@ -9,7 +9,7 @@ from typing import Any
 from affcache.errors import CacheError, ManifestError
 from affcache.labels.beside import Report, read_published, write
 from affcache.manifest import Manifest, load, resolve, root_of
-from affcache.overview import say_orphans
+from affcache.manifest.overview import say_orphans
 from affcache.progress import say
 from affcache.schema import SPLITS, TASKS
 from affcache.store import Cache, unsealed

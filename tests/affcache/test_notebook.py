@@ -14,9 +14,9 @@ import xarray
 
 import affcache
 from affcache import store
-from affcache.contents import contents
+from affcache.copying.contents import contents
+from affcache.copying.pack import write_pack
 from affcache.errors import CacheError
-from affcache.pack import write_pack
 from affcache.store import Cache
 from tests.caches import make_cache
 from tests.test_laws import ROOT

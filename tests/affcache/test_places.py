@@ -11,7 +11,7 @@ from affcache import store, verify, windows
 from affcache.errors import CacheError
 from affcache.places import FolderPlace, Place, ZipPlace, place
 from affcache.store import Cache
-from tests.affcache.packed import packed
+from tests.affcache.copying.packed import packed
 from tests.caches import make_cache
 
 KINDS = ("folder", "zip")

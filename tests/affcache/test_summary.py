@@ -11,7 +11,7 @@ from affcache.cli import main
 from affcache.publish import create
 from affcache.store import Cache
 from affcache.summary import coverage, describe, video_rows
-from tests.affcache.packed import packed, tree
+from tests.affcache.copying.packed import packed, tree
 from tests.caches import FIELDS, publish_video
 
 

@@ -12,7 +12,7 @@ from affcache import publish, store, verify
 from affcache.errors import CacheError
 from affcache.places import FolderPlace, place
 from affcache.verify import Fault
-from tests.affcache.packed import packed, rezip
+from tests.affcache.copying.packed import packed, rezip
 from tests.affcache.test_publish import FIELDS, rows
 
 

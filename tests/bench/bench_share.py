@@ -29,10 +29,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from affcache.contents import File, assembled, root_of
+from affcache.copying.contents import File, assembled, root_of
+from affcache.copying.unpack import write_folder
 from affcache.places import place
 from affcache.store import Cache
-from affcache.unpack import write_folder
 from tests.bench.records import RESULTS, conclude, environment
 from tests.caches import make_cache
 

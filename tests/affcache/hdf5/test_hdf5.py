@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from affcache import hdf5, publish, verify
-from affcache.contents import contents
-from affcache.hdf5attributes import (
+from affcache.copying.contents import contents
+from affcache.copying.pack import write_pack
+from affcache.hdf5.attributes import (
     JSON_NAMES,
     SCALE_ATTRIBUTES,
     read_attributes,
     write_attributes,
 )
-from affcache.pack import write_pack
 from affcache.store import Cache
 from tests.caches import make_cache
 from tests.memory import ROOT, peak_memory

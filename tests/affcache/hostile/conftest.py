@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.affcache.copying.packed import packed
 from tests.affcache.hostile.ways import LITTLE
-from tests.affcache.packed import packed
 from tests.caches import make_cache
 
 

@@ -13,8 +13,8 @@ import pytest
 from affcache import hdf5
 from affcache.errors import CacheError
 from affcache.places import place
+from tests.affcache.copying.packed import bomb, poke, rezip, seal_with
 from tests.affcache.hostile.ways import refused, resealed, unpack, use
-from tests.affcache.packed import bomb, poke, rezip, seal_with
 
 
 def test_a_bomb_in_a_data_file_is_stopped_at_the_size_that_was_sealed(file: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_bomb_is_refused_within_limits_of_memory_and_file_size(file: Path) -> 
     program = textwrap.dedent(f"""
         import numpy, resource, sys
         from affcache.cli import main
-        import affcache.copies
+        import affcache.copying.copies
         used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + (128 << 20),) * 2)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20,) * 2)

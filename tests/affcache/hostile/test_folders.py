@@ -11,9 +11,9 @@ import pytest
 from affcache import publish, store, verify
 from affcache.cli import main
 from affcache.errors import CacheError, RemoteError
-from affcache.remote import remote
+from affcache.sharing.remote import remote
 from affcache.store import Cache
-from tests.affcache.packed import outside, packed
+from tests.affcache.copying.packed import outside, packed
 from tests.caches import FIELDS
 
 

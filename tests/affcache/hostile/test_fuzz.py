@@ -12,8 +12,8 @@ from affcache.errors import CacheError
 from affcache.places import place
 from affcache.store import Cache
 from affcache.summary import describe
+from tests.affcache.copying.packed import tree
 from tests.affcache.hostile.ways import resealed, unpack, use
-from tests.affcache.packed import tree
 
 QUIET = settings(
     deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60

@@ -16,8 +16,8 @@ from affcache.places import place
 from affcache.schema import VIDEO_ARRAYS
 from affcache.store import Cache
 from affcache.targets import split_of
+from tests.affcache.copying.packed import packed
 from tests.affcache.hostile.ways import refused, resealed, use
-from tests.affcache.packed import packed
 
 pytest.importorskip("xarray")  # now, before memory is counted
 ARRAY = "videos/v00/features/zarr.json"

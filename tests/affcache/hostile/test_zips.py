@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.affcache.copying.packed import end_of_directory, packed, poke, rezip, zip_of
 from tests.affcache.hostile.ways import refused, unpack, use
-from tests.affcache.packed import end_of_directory, packed, poke, rezip, zip_of
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from affcache import verify
-from affcache.contents import contents
+from affcache.copying.contents import contents
+from affcache.copying.unpack import packed_contents, write_folder
 from affcache.errors import CacheError
 from affcache.places import place
 from affcache.store import Cache
 from affcache.summary import describe
-from affcache.unpack import packed_contents, write_folder
 from affcache.windows import load_all
-from tests.affcache.packed import rezip, seal_with
+from tests.affcache.copying.packed import rezip, seal_with
 
 LITTLE = 48 << 20  # what refusing may allocate, at most
 

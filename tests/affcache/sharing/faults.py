@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from affcache.connection import Connection, Patience
-from affcache.remote import Remote, remote
+from affcache.sharing.connection import Connection, Patience
+from affcache.sharing.remote import Remote, remote
 
 QUICK = Patience(tries=6, pause=0.001)
 ONCE = Patience(tries=1, pause=0.0)

@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affcache import notes, remote, share, store, verify
+from affcache import notes, store, verify
 from affcache.errors import AffcacheError, CacheError, RemoteError
-from affcache.moves import Terms
 from affcache.publish import VideoWriter
-from tests.affcache.sharing.conftest import contents, make_shared
-from tests.affcache.sharing.faults import Plan, faulty
-from tests.affcache.sharing.servers import Site
+from affcache.sharing import remote, share
+from affcache.sharing.moves import Terms
+from tests.affcache.sharing.report.conftest import contents, make_shared
+from tests.affcache.sharing.report.faults import Plan, faulty
+from tests.affcache.sharing.report.servers import Site
 from tests.caches import make_cache
 
 
@@ -279,7 +280,7 @@ def test_an_at_sign_in_a_path_is_no_password(url: str) -> None:
 
 def test_what_a_driver_logs_is_not_shown() -> None:
     code = (
-        "from affcache.remote import remote; import logging; remote('s3://bucket/x.zarr')\n"
+        "from affcache.sharing.remote import remote; import logging; remote('s3://bucket/x.zarr')\n"
         "logging.getLogger('s3fs.core').error('a page of traceback')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)

@@ -9,10 +9,10 @@ import pytest
 
 from affcache import store, verify
 from affcache.cli import main
+from affcache.copying.selection import parse_selection
 from affcache.errors import CacheError
-from affcache.selection import parse_selection
-from affcache.sharing import choice, parse_options
-from tests.affcache.sharing.conftest import contents
+from affcache.sharing.report import choice, parse_options
+from tests.affcache.sharing.report.conftest import contents
 
 
 def run(*words: object) -> int:

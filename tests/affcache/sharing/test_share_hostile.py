@@ -13,12 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from affcache import notes, remote, share, store
+from affcache import notes, store
 from affcache.errors import AffcacheError, CacheError, RemoteError
-from affcache.moves import Terms
 from affcache.seals import Sealed
-from tests.affcache.sharing.conftest import make_shared
-from tests.affcache.sharing.faults import QUICK
+from affcache.sharing import remote, share
+from affcache.sharing.moves import Terms
+from tests.affcache.sharing.report.conftest import make_shared
+from tests.affcache.sharing.report.faults import QUICK
 
 
 def there(folder: Path) -> remote.Remote:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from affcache.copying.merge import merged
 from affcache.errors import CacheError, SimulationError
-from affcache.merge import merged
 from affcache.metrics import ccc
 from affcache.sequences import load_split
 from affcache.store import Cache
