@@ -1,123 +1,16 @@
 """Assets are what their hashes say, wherever they come from, and once here they cost no network."""
 
-import hashlib
 import json
 import os
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
 from affcache import assets
-from affcache.assets import Asset, AssetFile, sources
-from affcache.assets.sources import Wheel
+from affcache.assets import Asset, sources
 from affcache.errors import AssetError
+from tests.affcache.assets.making import PICTURE, WEIGHTS, WRONG, build_wheel, kept, know, sha, tiny
 from tests.affcache.test_cli import run
-
-WEIGHTS, PICTURE = b"weights" * 1000, b"picture" * 500
-WRONG = "0" * 64
-
-
-def sha(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def build_wheel(folder: Path) -> Path:
-    """A real wheel of a project `tinyfaces`, which pip accepts."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "tinyfaces-1.2-py3-none-any.whl"
-    info = "tinyfaces-1.2.dist-info"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("tinyfaces/data/weights.bin", WEIGHTS)
-        archive.writestr("tinyfaces/data/picture.bin", PICTURE)
-        archive.writestr("tinyfaces/__init__.py", "raise SystemExit('a wheel is never run')")
-        archive.writestr(
-            f"{info}/METADATA", "Metadata-Version: 2.1\nName: tinyfaces\nVersion: 1.2\n"
-        )
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\n")
-        archive.writestr(f"{info}/RECORD", "")
-    return path
-
-
-def tiny(wheel: Path, *, wheel_sha: str | None = None, weights_sha: str | None = None) -> Asset:
-    data = wheel.read_bytes()
-    files = {
-        "weights.bin": (WEIGHTS, weights_sha or sha(WEIGHTS)),
-        "picture.bin": (PICTURE, sha(PICTURE)),
-    }
-    return Asset(
-        name="tiny",
-        about="test data",
-        licence="MIT",
-        wheel=Wheel(
-            project="tinyfaces", version="1.2", bytes=len(data), sha256=wheel_sha or sha(data)
-        ),
-        files={
-            name: AssetFile(
-                name=name, bytes=len(body), sha256=digest, member=f"tinyfaces/data/{name}"
-            )
-            for name, (body, digest) in files.items()
-        },
-    )
-
-
-def remote(url: str, digest: str = "", size: int = len(WEIGHTS)) -> Asset:
-    file = AssetFile(name="weights.bin", bytes=size, sha256=digest or sha(WEIGHTS), url=url)
-    return Asset(name="far", about="", licence="MIT", wheel=None, files={"weights.bin": file})
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("AFFCACHE_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of wheels that pip is configured with, and nothing else."""
-    for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
-    return tmp_path / "index"
-
-
-@pytest.fixture
-def wheel(index: Path) -> Path:
-    return build_wheel(index)
-
-
-def know(monkeypatch: pytest.MonkeyPatch, asset: Asset) -> None:
-    monkeypatch.setitem(assets.ASSETS, asset.name, asset)
-
-
-def kept(home: Path) -> set[str]:
-    return {path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()}
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *words: object) -> None:
-        pass
-
-
-@contextmanager
-def web(folder: Path, handler: type[Quiet] = Quiet) -> Iterator[str]:
-    """A folder behind http on the loopback interface."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
-    thread = Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def test_only_the_members_of_a_wheel_are_kept(
@@ -268,73 +161,6 @@ def test_a_given_file_of_another_hash_is_refused_with_both_hashes(
 def test_a_given_file_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(AssetError, match=r"none\.whl: no such file"):
         assets.fetch("mini-xception", tmp_path / "none.whl")
-
-
-def test_an_address_is_fetched_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "weights.bin").write_bytes(WEIGHTS)
-    with web(tmp_path) as address:
-        know(monkeypatch, remote(f"{address}/weights.bin"))
-        assert assets.file("far").read_bytes() == WEIGHTS
-    assert assets.file("far").read_bytes() == WEIGHTS
-
-
-def test_an_address_with_another_file_is_refused_with_both_hashes(
-    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "weights.bin").write_bytes(WEIGHTS)
-    with web(tmp_path) as address:
-        know(monkeypatch, remote(f"{address}/weights.bin", digest=WRONG))
-        with pytest.raises(AssetError) as error:
-            assets.fetch("far")
-    assert WRONG in str(error.value)
-    assert sha(WEIGHTS) in str(error.value)
-    assert kept(home) == set()
-
-
-def test_an_address_that_sends_more_than_expected_is_cut_off(
-    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "weights.bin").write_bytes(WEIGHTS)
-    with web(tmp_path) as address:
-        know(monkeypatch, remote(f"{address}/weights.bin", size=100))
-        with pytest.raises(AssetError, match="more than the expected 100 bytes"):
-            assets.fetch("far")
-    assert kept(home) == set()
-
-
-@pytest.mark.parametrize("closed", [False, True], ids=["404", "nobody there"])
-def test_an_address_that_does_not_answer_is_one_clear_line(
-    closed: bool,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    with web(tmp_path) as address:
-        know(monkeypatch, remote(f"{address}/absent.bin"))
-        if not closed:
-            status, _, err = run(capsys, "assets", "fetch", "far")
-    if closed:
-        status, _, err = run(capsys, "assets", "fetch", "far")
-    assert (status, err.count("\n")) == (2, 1)
-    assert "cannot be fetched" in err
-    assert "--from FILE" in err
-
-
-def test_a_transfer_that_breaks_off_is_said(
-    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Fading(Quiet):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(WEIGHTS)))
-            self.end_headers()
-            self.wfile.write(WEIGHTS[:100])
-
-    with web(tmp_path, Fading) as address:
-        know(monkeypatch, remote(f"{address}/weights.bin"))
-        with pytest.raises(AssetError, match=f"broke off after 100 of {len(WEIGHTS)} bytes"):
-            assets.fetch("far")
-    assert kept(home) == set()
 
 
 def test_a_home_that_cannot_be_written_is_said_with_the_way_out(
