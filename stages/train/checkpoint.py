@@ -7,17 +7,17 @@ sums.<term>. A file is replaced in one step, so that a killed run leaves the pre
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import torch as tensorfile
 from torch import Tensor, nn
 
 from affcache.errors import RunError
+from affcache.staging import staged_file, storing, write_at
 from stages.train.training.averaging import Average
 
 
@@ -52,19 +52,16 @@ def save(
         "average": {} if average is None else average.mean,
         "sums": sums or {},
     }
-    partial = path.with_name(f"{path.name}.partial")
-    save_file(
+    data = tensorfile.save(  # its save_file hides files from colleagues, whatever the umask
         {
             f"{section}.{name}": value.detach().cpu().contiguous()
             for section, own in sections.items()
             for name, value in own.items()
         },
-        partial,
         metadata={"standing": json.dumps(asdict(standing))},
     )
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
+    with staged_file(path, replace=True) as descriptor, storing(path):
+        write_at(descriptor, data, 0)
 
 
 def load(path: Path, model: nn.Module) -> Standing:
