@@ -9,6 +9,7 @@ Convention: a batch is valid until the next one is asked for, whose memory may b
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 import warnings
 from collections.abc import Iterator
@@ -61,10 +62,10 @@ def batches(
     source : what computes a batch
     way : "map" or "device", see `choose_way`
     workers : processes that read the maps; 0 reads in this one, which is enough where a step
-        takes milliseconds
+        takes milliseconds, and so does a process that may have none, such as a dask worker
     start_method : of the processes, "fork" or "spawn"; None is the platform's
     """
-    if way == "map" and workers:
+    if way == "map" and workers and not multiprocessing.current_process().daemon:
         loader = _loader(source, first, end, workers, start_method)
         return (on(device, windows) for windows in loader)
     features: Resident | Mapped | Pinned

@@ -103,7 +103,7 @@ def test_several_heads_are_compared_on_dask_workers_as_in_one_process(
     changes = [w for c in ("training.epochs=1", "training.iterations=3") for w in ("--set", c)]
     words = ["train", "--cache", cache, "--head", "ap,mlp", "--json", *changes]
     alone = affcache(*words, "--out", tmp_path / "a")
-    spread = affcache(*words, "--out", tmp_path / "b", "--parallel", 2)
+    spread = affcache(*words, "--out", tmp_path / "b", "--parallel", 2, "--workers", 1)
     assert alone.status == spread.status == 0, spread.err
     rows = json.loads(alone.out)
     assert {row["recipe"] for row in rows} == {"ap", "mlp"}
