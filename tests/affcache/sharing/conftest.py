@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from affcache import store, verify
-from tests.affcache.sharing.report.servers import SSHD, Site, s3_site, sftp_site, sshd_site
+from tests.affcache.sharing.servers import SSHD, Site, s3_site, sftp_site, sshd_site
 from tests.caches import make_cache
 
 KINDS = ("folder", "memory", "sftp", "sshd", "s3")

@@ -9,7 +9,7 @@ import pytest
 from affcache import notes, store, verify
 from affcache.errors import CacheError
 from affcache.seals import Sealed
-from tests.affcache.sharing.report.conftest import contents, make_shared
+from tests.affcache.sharing.conftest import contents, make_shared
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ from affcache.errors import AffcacheError, CacheError, RemoteError
 from affcache.publish import VideoWriter
 from affcache.sharing import remote, share
 from affcache.sharing.moves import Terms
-from tests.affcache.sharing.report.conftest import contents, make_shared
-from tests.affcache.sharing.report.faults import Plan, faulty
-from tests.affcache.sharing.report.servers import Site
+from tests.affcache.sharing.conftest import contents, make_shared
+from tests.affcache.sharing.faults import Plan, faulty
+from tests.affcache.sharing.servers import Site
 from tests.caches import make_cache
 
 

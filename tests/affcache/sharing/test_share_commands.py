@@ -12,7 +12,7 @@ from affcache.cli import main
 from affcache.copying.selection import parse_selection
 from affcache.errors import CacheError
 from affcache.sharing.report import choice, parse_options
-from tests.affcache.sharing.report.conftest import contents
+from tests.affcache.sharing.conftest import contents
 
 
 def run(*words: object) -> int:

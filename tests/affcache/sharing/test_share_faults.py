@@ -19,9 +19,9 @@ from affcache.seals import Sealed
 from affcache.sharing import remote, share
 from affcache.sharing.arrivals import Arrivals
 from affcache.sharing.moves import Terms
-from tests.affcache.sharing.report.conftest import contents, empty_site, make_shared
-from tests.affcache.sharing.report.faults import ONCE, QUICK, Plan, faulty
-from tests.affcache.sharing.report.servers import Site, through, wire
+from tests.affcache.sharing.conftest import contents, empty_site, make_shared
+from tests.affcache.sharing.faults import ONCE, QUICK, Plan, faulty
+from tests.affcache.sharing.servers import Site, through, wire
 
 MOMENTS = 12
 CUT = ConnectionResetError(104, "Connection reset by peer")
@@ -239,7 +239,7 @@ def test_a_pull_killed_at_any_moment_is_completed_by_the_next(
     original: Path, tmp_path: Path
 ) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.affcache.sharing.report.test_share_faults"])
+    context.set_forkserver_preload(["tests.affcache.sharing.test_share_faults"])
     began = time.monotonic()
     process = context.Process(target=pull_for_ever, args=(str(original), tmp_path / "clean"))
     process.start()

@@ -18,8 +18,8 @@ from affcache.errors import AffcacheError, CacheError, RemoteError
 from affcache.seals import Sealed
 from affcache.sharing import remote, share
 from affcache.sharing.moves import Terms
-from tests.affcache.sharing.report.conftest import make_shared
-from tests.affcache.sharing.report.faults import QUICK
+from tests.affcache.sharing.conftest import make_shared
+from tests.affcache.sharing.faults import QUICK
 
 
 def there(folder: Path) -> remote.Remote:
