@@ -38,7 +38,7 @@ def merged(caches: Sequence[Cache]) -> Contents:
     if joined.conflicts:
         raise CacheError(
             f"{len(joined.conflicts)} conflicts, nothing is merged (leave one side out with "
-            f"`affcache subset`): {'; '.join(joined.conflicts)}"
+            f"`affcache subset`):{_listed(joined.conflicts)}"
         )
     return assembled(joined.files(), _root(caches))
 
@@ -98,9 +98,13 @@ def _refuse_other_extraction(first: Cache, other: Cache) -> None:
     pairs = differing_fields(first.header.get("fields", {}), other.header.get("fields", {}))
     differing = [f"{key}: {one} in {first.path}, {two} in {other.path}" for key, one, two in pairs]
     raise CacheError(
-        f"{other.path}: was extracted in another way than {first.path} "
-        f"({'; '.join(differing) or 'their fingerprints differ'}); extract one of them again"
+        f"{other.path}: was extracted in another way than {first.path}; extract one of them again:"
+        f"{_listed(differing or ['their fingerprints differ'])}"
     )
+
+
+def _listed(faults: Iterable[str]) -> str:
+    return "".join(f"\n  - {fault}" for fault in faults)
 
 
 def _grouped(made: Contents) -> dict[str, Group]:

@@ -253,7 +253,7 @@ def test_all_conflicts_are_listed_and_nothing_is_written(made: Path, tmp_path: P
         "pseudo/teacher ",
         "pseudo/teacher/v03 ",
     ):
-        assert f"{conflict}differs" in str(caught.value)
+        assert f"\n  - {conflict}differs" in str(caught.value)  # a line each
     assert "6 conflicts" in str(caught.value)
 
 
@@ -261,7 +261,7 @@ def test_a_video_of_another_length_is_a_conflict_even_under_one_fingerprint(
     made: Path, tmp_path: Path
 ) -> None:
     other = other_cache(tmp_path / "other.zarr", "v01", frames=31)
-    with pytest.raises(CacheError, match=r"1 conflicts.*videos/v01 differs"):
+    with pytest.raises(CacheError, match=r"1 conflicts.*\n  - videos/v01 differs"):
         union(made, other)
 
 
