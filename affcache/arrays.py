@@ -22,10 +22,10 @@ import numpy as np
 
 from affcache.errors import CacheError, StorageError
 from affcache.layout import CODECS, KEYS, layout
+from affcache.places import METADATA as METADATA
 from affcache.places import FolderPlace, Place
 from affcache.schema import ArraySpec, check_rows
 
-METADATA = "zarr.json"
 CRC_BYTES = 4
 SMALL_DOCUMENT = 1 << 20
 DEEPEST_DOCUMENT = 64

@@ -21,7 +21,8 @@ from typing import Protocol
 from affcache import zips
 from affcache.errors import CacheError
 
-METADATA_BYTES, METADATA_BYTES_A_FILE = 1 << 22, 1 << 11  # twice what the root's copy of all needs
+METADATA = "zarr.json"
+METADATA_BYTES, METADATA_BYTES_A_FILE = 1 << 22, 1 << 11  # many times what a seal needs
 BLOCK_BYTES = 1 << 18  # a block stays in a core's cache while it is hashed and written
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
@@ -305,8 +306,14 @@ def _kind(entry: os.DirEntry[str]) -> str:
 
 
 def _refuse_large(where: Place, name: str, size: int) -> None:
-    """Metadata grows with the number of files and with nothing else; more is a bomb."""
-    if size > METADATA_BYTES and size > METADATA_BYTES + METADATA_BYTES_A_FILE * len(where.files()):
+    """A seal grows with the number of files, the root's copy with the originals; more is a bomb."""
+    if size <= METADATA_BYTES:
+        return
+    files = where.files()
+    most = METADATA_BYTES + METADATA_BYTES_A_FILE * len(files)
+    if size > most and name == METADATA:  # attributes may be long
+        most += 2 * sum(where.size(file) for file in files if file.endswith(f"/{METADATA}"))
+    if size > most:
         raise CacheError(f"{where.path}/{name}: {size} bytes is too large for metadata")
 
 

@@ -246,9 +246,7 @@ def unseal(cache: Path) -> None:
         aside.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             note.replace(aside)
-    document = read_json(cache / METADATA)
-    if document.pop("consolidated_metadata", None) is not None:
-        write_json(cache / METADATA, document)
+    write_group(cache, Cache(cache).attributes)
 
 
 def seal(cache: Path) -> None:
@@ -266,7 +264,8 @@ def seal(cache: Path) -> None:
         for path in groups
         if path.parent != cache
     }
-    write_json(cache / METADATA, consolidated(read_json(cache / METADATA), members))
+    root = group_document(Cache(cache).attributes)
+    write_json(cache / METADATA, consolidated(root, members))
     known = _previous_seal(cache)
     files = {}
     for path in sealed_files(cache):
@@ -293,10 +292,11 @@ def sha256_of(path: Path) -> str:
 def _previous_seal(cache: Path) -> dict[str, tuple[int, str, int]]:
     """Size, sha256 and time of sealing of the videos' files, where a file was sealed before."""
     seals = [cache / PREVIOUS] if (cache / PREVIOUS).exists() else []
-    known = {}
+    known, whole = {}, FolderPlace(cache)  # how long a seal may be, all of the cache's files say
     for path in [*seals, *(cache / PREVIOUS_NOTES).rglob("*.json")]:
         before = path.stat().st_mtime_ns
-        for name, entry in sealed_in(read_json(path), str(path)).items():
+        document = read_object(whole, path.relative_to(cache).as_posix())
+        for name, entry in sealed_in(document, str(path)).items():
             if name.startswith("videos/"):
                 known[name] = (entry.size, entry.sha256, before)
     return known

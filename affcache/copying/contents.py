@@ -19,7 +19,7 @@ from affcache.copying.selection import EVERYTHING, Selection, check_names, is_ke
 from affcache.errors import CacheError
 from affcache.places import Place
 from affcache.progress import Progress, say
-from affcache.seals import NOTES, PRIVATE, SEAL, Sealed, consolidated, seal_document
+from affcache.seals import PRIVATE, SEAL, Sealed, consolidated, seal_document
 from affcache.store import Cache
 from affcache.zips import safe_name
 
@@ -183,11 +183,6 @@ def root_of(cache: Cache, selection: Selection = EVERYTHING) -> dict[str, Any]:
         parts = [*(earlier if isinstance(earlier, list) else []), selection.described()]
         header["provenance"] = provenance | {"selections": parts}
     return group_document(cache.attributes | {"affcache": header})
-
-
-def _is_whole(where: Place) -> bool:
-    """Whether one seal covers everything, so that the root has the metadata of all."""
-    return where.has(SEAL) and not where.members(NOTES)
 
 
 def _hash(where: Place) -> dict[str, Sealed]:

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affcache import publish, store
+from affcache import places, publish, store
 from affcache.errors import CacheError
+from affcache.places import place
 from affcache.store import Cache
 from tests.affcache.test_publish import FIELDS, write
 
@@ -140,3 +141,32 @@ def test_opening_reads_the_header_and_not_the_copy_of_everybodys_metadata(
         assert Cache(cache).attributes == root["attributes"]
     (cache / "zarr.json").write_text(json.dumps(root))  # somebody else's spelling
     assert Cache(cache).attributes == root["attributes"]
+
+
+def test_a_cache_whose_seal_is_long_is_sealed_again(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.seal(cache)
+    monkeypatch.setattr(places, "METADATA_BYTES", 64)  # as if its two videos were two thousand
+    monkeypatch.setattr(places, "METADATA_BYTES_A_FILE", 300)
+    with store.unsealed(cache):
+        write(cache, "v3")
+    assert sealed(cache) == hashes(cache)
+
+
+def test_long_attributes_of_many_videos_fit_into_the_roots_copy(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for video_id in ("v1", "v2"):
+        document = json.loads((cache / "videos" / video_id / "zarr.json").read_text())
+        document["attributes"]["said"] = "and then " * 1000
+        (cache / "videos" / video_id / "zarr.json").write_text(json.dumps(document))
+    monkeypatch.setattr(places, "METADATA_BYTES", 10_000)
+    monkeypatch.setattr(places, "METADATA_BYTES_A_FILE", 300)
+    with store.unsealed(cache):
+        pass
+    root = place(cache).read("zarr.json")
+    assert root.count(b"and then") == 2000
+    (cache / "zarr.json").write_bytes(root + b" " * 60_000)
+    with pytest.raises(CacheError, match="too large for metadata"):
+        place(cache).read("zarr.json")
