@@ -60,7 +60,8 @@ def print_result(result: Result, out: str, *, as_json: bool) -> None:
         click.echo(json.dumps(document, indent=2, default=str))
         return
     show(f"Extracted to {out}", [summary(result)])
-    show("Speed", rates(result))
+    if any(outcome.frames for outcome in result.outcomes):
+        show("Speed", rates(result))
     if result.labelled:
         show("Labels", labels_summary(result.labelled))
     if failed:
