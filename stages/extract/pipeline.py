@@ -10,7 +10,9 @@ import contextlib
 import importlib.metadata
 import os
 import platform
+import re
 import time
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,23 +65,31 @@ def from_manifest(name_or_file: str, root: Path | None) -> Source:
 
 
 def from_files(paths: Sequence[Path]) -> Source:
-    """Bare videos, each called by its file's stem.
+    """Bare videos, each called by its file's stem, or by what of it can name a folder.
 
     Raises
     ------
     VideoError
-        If two have the same stem, or one cannot name a folder.
+        If two would have the same name.
     """
     jobs = tuple(
-        Job(id=path.stem, path=path.absolute(), source=path.name, face="largest") for path in paths
+        Job(id=_called(path), path=path.absolute(), source=path.name, face="largest")
+        for path in paths
     )
     for job in jobs:
-        if not is_safe_id(job.id):
-            raise VideoError(f"{job.path}: {job.id!r} cannot name a folder; rename the file")
+        if job.id != job.path.stem:
+            say(f"{job.path.name} is called {job.id} in the cache")
         twins = [str(other.path) for other in jobs if other.id == job.id]
         if len(twins) > 1:
             raise VideoError(f"two videos would both be called {job.id}: {', '.join(twins)}")
     return Source(name="videos", jobs=jobs)
+
+
+def _called(path: Path) -> str:
+    if is_safe_id(path.stem):
+        return path.stem
+    plain = unicodedata.normalize("NFKD", path.stem).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", plain)[:200].strip("._-") or "video"
 
 
 def extract(

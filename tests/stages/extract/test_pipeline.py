@@ -9,7 +9,7 @@ import pytest
 
 from affcache.errors import AffcacheError, CacheError, StorageError, VideoError
 from affcache.publish import VideoWriter, claim
-from affcache.schema import EXPRESSIONS, VIDEO_ARRAYS
+from affcache.schema import EXPRESSIONS, VIDEO_ARRAYS, is_safe_id
 from affcache.store import Cache, sha256_of
 from affcache.verify import repair, verify
 from stages.extract import crop
@@ -192,12 +192,31 @@ def test_a_manifest_is_extracted_with_its_labels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "message"),
-    [(["a/x.mp4", "b/x.mp4"], "two videos would both be called x"), (["a b.mp4"], "cannot name")],
+    ("names", "both"), [(["a/x.mp4", "b/x.mp4"], "x"), (["a b.mp4", "a-b.mp4"], "a-b")]
 )
-def test_bare_videos_need_names_of_their_own(names: list[str], message: str) -> None:
-    with pytest.raises(VideoError, match=message):
+def test_bare_videos_need_names_of_their_own(names: list[str], both: str) -> None:
+    with pytest.raises(VideoError, match=f"two videos would both be called {both}: "):
         from_files([Path(name) for name in names])
+
+
+@pytest.mark.parametrize(
+    ("name", "called"),
+    [
+        ("my Vidéo 1.mp4", "my-Video-1"),
+        ("-VID_20240101 (2).v2.mp4", "VID_20240101-2-.v2"),
+        ("видео.mp4", "video"),
+        (f"{'long ' * 45}.mp4", "-".join(["long"] * 40)),
+    ],
+)
+def test_a_bare_videos_name_is_made_fit_for_a_folder_and_said(
+    name: str, called: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (job,) = from_files([Path(name)]).jobs
+    assert (job.id, job.source) == (called, name)
+    assert is_safe_id(job.id)
+    assert f"{name} is called {called} in the cache" in capsys.readouterr().err
+    from_files([Path("plain_1.mp4")])
+    assert not capsys.readouterr().err
 
 
 def test_a_device_that_is_not_there_is_one_line(tmp_path: Path) -> None:
