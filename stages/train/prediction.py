@@ -98,11 +98,12 @@ def extract(run: Run, video: Path, folder: Path) -> Path:
     here = str(Path(affcache.__file__).parents[1])
     path = os.pathsep.join(p for p in (here, os.environ.get("PYTHONPATH")) if p)
     say(f"extracting {video} to {out}")
+    anew = f"; to extract it anew, remove {out}" if out.exists() else ""
     done = subprocess.run(
         [sys.executable, *command], env={**os.environ, "PYTHONPATH": path}, stdout=2, check=False
     )
     if done.returncode != 0:
-        raise VideoError(f"{video}: could not be extracted (its reason is above)")
+        raise VideoError(f"{video}: could not be extracted (its reason is above){anew}")
     return out
 
 

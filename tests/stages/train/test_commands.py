@@ -237,8 +237,12 @@ def test_a_video_that_cannot_be_extracted_says_so_in_two_lines(
     assert status("predict", run, video) == 2
     said = capfd.readouterr().err
     assert "'simulated'" in said
-    assert f"{video}: could not be extracted (its reason is above)" in said
+    assert f"{video}: could not be extracted (its reason is above)\n" in said
     assert "Traceback" not in said
+    there = run / "predictions" / "clip" / "clip.zarr"
+    there.mkdir(parents=True)  # of a video that has changed since, say
+    assert status("predict", run, video) == 2
+    assert f"(its reason is above); to extract it anew, remove {there}\n" in capfd.readouterr().err
 
 
 def test_a_cache_of_another_fingerprint_is_refused_with_what_differs(
