@@ -6,10 +6,10 @@ The documents are made and read here as pure functions; `affcache.store` writes 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from affcache.arrays import Readable, read_object
+from affcache.arrays import Readable, group_document, json_bytes, read_object
 from affcache.errors import CacheError
 from affcache.schema import FORMAT_VERSION
 from affcache.zips import safe_name
@@ -68,14 +68,28 @@ def _sealed(entry: object) -> Sealed | None:
 
 
 def consolidated(
-    root: Mapping[str, Any], members: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Any]:
+    attributes: Mapping[str, Any],
+    members: Iterable[str],
+    document: Callable[[str], Mapping[str, Any]],
+) -> Iterator[bytes]:
     """The root's metadata with a copy of everybody's, so that one read opens the whole.
+
+    It comes piece by piece as `arrays.json_bytes` spells it: with thousands of videos it is more
+    than a hundred megabytes, and several times that as objects.
 
     Parameters
     ----------
-    root : the root group's metadata, with or without such a copy
-    members : path below the root -> metadata, of every other group and array
+    attributes : the root group's
+    members : paths below the root of every other group and array
+    document : gives the metadata of one of them
     """
-    copy = {"kind": "inline", "must_understand": False, "metadata": dict(members)}
-    return {**root, "consolidated_metadata": copy}
+    copy = {"kind": "inline", "must_understand": False, "metadata": None}
+    root = json_bytes({**group_document(attributes), "consolidated_metadata": copy})
+    before, _, after = root.rpartition(b"null")  # the keys behind hold no such word
+    yield before + b"{"
+    between = b""
+    for path in sorted(members):
+        spelled = json_bytes({path: document(path)}).removeprefix(b"{").removesuffix(b"\n}")
+        yield between + spelled.replace(b"\n", b"\n  ")
+        between = b","
+    yield (b"\n  }" if between else b"}") + after

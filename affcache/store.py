@@ -30,6 +30,7 @@ from affcache.arrays import (
     read_object,
     write_array,
     write_json,
+    write_pieces,
 )
 from affcache.errors import CacheError
 from affcache.places import FolderPlace, Place, place
@@ -258,14 +259,11 @@ def seal(cache: Path) -> None:
     FolderPlace(cache).refuse_links()
     for debris in filter(is_debris, sealed_files(cache)):
         debris.unlink()
-    groups = [path for path in sealed_files(cache) if path.name == METADATA]
-    members = {
-        path.parent.relative_to(cache).as_posix(): read_json(path)
-        for path in groups
-        if path.parent != cache
-    }
-    root = group_document(Cache(cache).attributes)
-    write_json(cache / METADATA, consolidated(root, members))
+    groups = [path.parent for path in sealed_files(cache) if path.name == METADATA]
+    members = (group.relative_to(cache).as_posix() for group in groups if group != cache)
+    attributes = Cache(cache).attributes
+    copy = consolidated(attributes, members, lambda group: read_json(cache / group / METADATA))
+    write_pieces(cache / METADATA, copy)
     known = _previous_seal(cache)
     files = {}
     for path in sealed_files(cache):

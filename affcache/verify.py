@@ -8,10 +8,11 @@ and nothing is trusted before its size is known.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from affcache.schema import (
     ArraySpec,
     is_safe_id,
 )
-from affcache.seals import SEAL
+from affcache.seals import SEAL, consolidated
 from affcache.store import (
     PRIVATE,
     Cache,
@@ -143,8 +144,9 @@ def _read(where: Place, names: list[str]) -> dict[str, Digest]:
 
 def _against_seal(where: Place, names: list[str], read: Mapping[str, Digest]) -> Iterator[Fault]:
     try:
+        whole = notes.survey(where).whole
+        edited = whole is not None and notes.document(whole) != where.read(SEAL)
         files = notes.read(where)
-        edited = where.has(SEAL) and json_bytes(read_object(where, SEAL)) != where.read(SEAL)
     except CacheError as error:
         yield Fault(kind="seal", where=SEAL, detail=f"not readable: {error}")
         return
@@ -207,13 +209,15 @@ def _copy(cache: Cache, names: list[str], broken: set[str]) -> Iterator[Fault]:
     names : of all files
     broken : those whose own fault is known
     """
+    there = {name for name in names if name.endswith(f"/{METADATA}")}
+    if _is_copied(cache, there):
+        return
     copy = read_object(cache.place, METADATA).get("consolidated_metadata")
     if copy is None:
         return
     said = copy.get("metadata") if isinstance(copy, dict) else None
     said = said if isinstance(said, dict) else {}
     said = {f"{group}/{METADATA}": document for group, document in said.items()}
-    there = {name for name in names if name.endswith(f"/{METADATA}")}
     for name in sorted((there | said.keys()) - broken):
         try:
             same = name in there and said.get(name) == read_object(cache.place, name)
@@ -222,6 +226,24 @@ def _copy(cache: Cache, names: list[str], broken: set[str]) -> Iterator[Fault]:
         if not same:
             detail = f"its copy of {name} is another"
             yield Fault(kind="metadata", where=METADATA, detail=detail)
+
+
+def _is_copied(cache: Cache, names: Collection[str]) -> bool:
+    """Whether the root is, byte by byte, as it is sealed: told without its copy as objects."""
+    groups = [name.removesuffix(f"/{METADATA}") for name in names]
+
+    def document(group: str) -> Mapping[str, Any]:
+        return read_object(cache.place, f"{group}/{METADATA}")
+
+    want, have = hashlib.sha256(), hashlib.sha256()
+    try:
+        for piece in consolidated(cache.attributes, groups, document):
+            want.update(piece)
+    except (CacheError, OSError):
+        return False
+    for block in cache.place.blocks(METADATA):
+        have.update(block)
+    return want.digest() == have.digest()
 
 
 def _file(where: Place, name: str, size: int, sha256: str, read: Digest | None) -> Iterator[Fault]:

@@ -8,13 +8,14 @@ file is refused by name and never made.
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from affcache import notes
-from affcache.arrays import METADATA, group_document, is_debris, json_bytes, parsed_object
+from affcache.arrays import METADATA, is_debris, json_bytes, parsed_object
 from affcache.copying.selection import EVERYTHING, Selection, check_names, is_kept, selected_videos
 from affcache.errors import CacheError
 from affcache.places import Place
@@ -153,36 +154,35 @@ def listed_files(cache: Cache) -> dict[str, Sealed] | None:
 
 
 def assembled(files: Mapping[str, File], root: Mapping[str, Any] | None) -> Contents:
-    """Contents with a seal, and with the root's metadata made anew where a root is given.
+    """Contents with a seal, and with the root's metadata made anew where attributes are given.
 
     Parameters
     ----------
     files : everything but the seal
-    root : the root group's metadata; None if `files` has the right one
+    root : the root group's attributes; None if `files` has the right metadata
     """
     files = dict(files)
     if root is not None:
         files.pop(METADATA, None)
-        members = {
-            name.removesuffix(f"/{METADATA}"): Contents(files=files).document(name)
-            for name in files
-            if name.endswith(f"/{METADATA}")
-        }
-        files[METADATA] = File.made(json_bytes(consolidated(root, members)))
+        members = [n.removesuffix(f"/{METADATA}") for n in files if n.endswith(f"/{METADATA}")]
+        read = Contents(files=files).document
+        copy = io.BytesIO()
+        copy.writelines(consolidated(root, members, lambda group: read(f"{group}/{METADATA}")))
+        files[METADATA] = File.made(copy.getvalue())
     files = dict(sorted(files.items()))
     seal = seal_document({name: Sealed(file.size, file.sha256) for name, file in files.items()})
     return Contents(files=files | {SEAL: File.made(json_bytes(seal))})
 
 
 def root_of(cache: Cache, selection: Selection = EVERYTHING) -> dict[str, Any]:
-    """A root group's metadata; a part says in its provenance what it is a part of."""
+    """A root group's attributes; a part says in its provenance what it is a part of."""
     header = dict(cache.header)
     if selection != EVERYTHING:
         provenance = dict(header.get("provenance", {}))
         earlier = provenance.get("selections", [])
         parts = [*(earlier if isinstance(earlier, list) else []), selection.described()]
         header["provenance"] = provenance | {"selections": parts}
-    return group_document(cache.attributes | {"affcache": header})
+    return cache.attributes | {"affcache": header}
 
 
 def _hash(where: Place) -> dict[str, Sealed]:

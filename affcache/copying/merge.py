@@ -164,7 +164,7 @@ def _united(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _root(caches: Sequence[Cache]) -> dict[str, Any]:
-    """The root's metadata: the first's, with the names and provenances of all where they differ."""
+    """The root's attributes: the first's, and the names and provenances of all that differ."""
     header = dict(caches[0].header)
     header["dataset"] = "+".join(_distinct(str(c.header.get("dataset", "")) for c in caches))
     provenances = [
@@ -176,7 +176,7 @@ def _root(caches: Sequence[Cache]) -> dict[str, Any]:
     for name in ("streams", "tasks"):
         if any(isinstance(c.header.get(name), list) for c in caches):
             header[name] = _distinct(v for c in caches for v in c.header.get(name, ()))
-    return group_document(caches[0].attributes | {"affcache": header})
+    return caches[0].attributes | {"affcache": header}
 
 
 def _distinct(values: Iterable[Any]) -> list[Any]:

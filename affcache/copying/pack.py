@@ -47,8 +47,8 @@ def write_pack(
         if compress:
             entries = list(writer.deflated())
         else:
-            planned = list(layout(contents.files))
-            writer.reserve(planned[-1].limit)
+            writer.reserve(max(entry.limit for entry in layout(contents.files)))
+            planned = layout(contents.files)
             entries = list(spread_files(writer.store, planned, lambda entry: entry.size))
         writer.finish(entries)
 

@@ -3,15 +3,17 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from affcache import places, publish, store
+from affcache import arrays, places, publish, store, verify
 from affcache.errors import CacheError
 from affcache.places import place
 from affcache.store import Cache
 from tests.affcache.test_publish import FIELDS, write
+from tests.caches import make_cache
 
 
 @pytest.fixture
@@ -170,3 +172,31 @@ def test_long_attributes_of_many_videos_fit_into_the_roots_copy(
     (cache / "zarr.json").write_bytes(root + b" " * 60_000)
     with pytest.raises(CacheError, match="too large for metadata"):
         place(cache).read("zarr.json")
+
+
+def test_changing_and_verifying_never_hold_the_copy_as_objects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = make_cache(tmp_path / "x.zarr", videos=2, frames=5)
+    parse = arrays.parsed_object
+
+    def parsed(data: bytes, at: str) -> dict[str, Any]:
+        assert b"consolidated_metadata" not in data
+        return parse(data, at)
+
+    monkeypatch.setattr(arrays, "parsed_object", parsed)
+    with store.unsealed(cache):
+        pass
+    assert not verify.verify(cache)
+
+
+def test_the_roots_copy_is_spelled_as_every_other_document(tmp_path: Path) -> None:
+    for videos in (0, 2):
+        root = make_cache(tmp_path / f"{videos}.zarr", videos=videos, frames=5) / "zarr.json"
+        document = json.loads(root.read_bytes())
+        copy = document["consolidated_metadata"]["metadata"]
+        assert root.read_bytes() == json.dumps(document, indent=1, sort_keys=True).encode()
+        assert set(copy) == {
+            path.parent.relative_to(root.parent).as_posix()
+            for path in root.parent.glob("*/**/zarr.json")
+        }
