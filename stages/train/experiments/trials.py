@@ -99,18 +99,24 @@ def left_out(job: Job, count: int) -> Sequence[Fold | None]:
 
 
 def _mention_hindsight(job: Job) -> None:
-    """Say which pseudo-labels that fill holes were made with annotations of people left out."""
-    here = str(job.cache.resolve())
+    """Say which pseudo-labels were made with annotations of people left out.
+
+    Those of a readout are fitted anew for each fold (`stages.train.refitting`).
+    """
+    here, cache = str(job.cache.resolve()), Cache(job.cache)
+    asked = [*job.fill]
+    if job.pseudo is not None and "run" in data.pseudo_attributes(cache, job.pseudo):
+        asked.append(job.pseudo)
 
     def knows(made: Mapping[str, Any]) -> bool:
         run = Path(made["run"]) if "run" in made else None  # rules have none, and no other cache
         return run is None or (run.is_dir() and here in learnt_from(run))
 
-    names = [made["name"] for made in filling.provenance(Cache(job.cache), job.fill) if knows(made)]
+    names = [made["name"] for made in filling.provenance(cache, asked) if knows(made)]
     if names:
         say(
-            f"--fill {', '.join(names)}: made with annotations of the training split, whose people "
-            "are left out in turn here; scores of folds flatter"
+            f"pseudo-labels {', '.join(names)}: made with annotations of the training split, whose "
+            "people are left out in turn here; scores of folds flatter"
         )
 
 

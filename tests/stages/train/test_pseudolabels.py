@@ -281,9 +281,25 @@ def test_folds_say_which_pseudo_labels_know_the_people_left_out(
         left_out(Job(cache=world, recipe=load("streaming"), fill=fill), 2)
         return capsys.readouterr().err
 
-    assert "--fill rules: made with annotations of the training split" in said("rules")
+    assert "labels rules: made with annotations of the training split" in said("rules")
     assert "flatter" not in said("teacher"), "it has learnt from the cache that this is a copy of"
     assert "flatter" not in said()
+
+
+def test_folds_say_it_of_a_teacher_whose_opinion_a_head_sees(
+    world: Path, tmp_path: Path, affcache: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, recipe = tmp_path / "run", load("streaming", None, ("task=au",))
+    few = [
+        w for c in ("task=au", "training.epochs=1", "training.iterations=2") for w in ("--set", c)
+    ]
+    assert (
+        affcache("train", "--head", "streaming", "--cache", world, "--out", run, *few).status == 0
+    )
+    words = ("pseudo-label", "--from", run, "--cache", world, "--threshold", 0.5)  # sure of all
+    assert affcache(*words).status == 0
+    left_out(Job(cache=world, recipe=recipe, pseudo="teacher"), 2)
+    assert "labels teacher: made with annotations of the training split" in capsys.readouterr().err
 
 
 def test_of_several_sets_the_first_wins(world: Path) -> None:
