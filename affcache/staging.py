@@ -178,6 +178,7 @@ def _exchange(one: Path, other: Path) -> None:
     names = os.fsencode(one.absolute()), os.fsencode(other.absolute())
     if renameat2 is None or renameat2(_HERE, names[0], _HERE, names[1], _RENAME_EXCHANGE) != 0:
         aside = one.with_name(f"{one.name}.aside")
+        shutil.rmtree(aside, ignore_errors=True)  # of a crash; what is at `other` came later
         other.rename(aside)
         one.rename(other)
         aside.rename(one)

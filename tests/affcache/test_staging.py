@@ -30,6 +30,17 @@ def test_a_folder_takes_the_place_of_another(
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 
+def test_what_a_crash_left_between_the_renames_is_in_nobodys_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace())
+    made(tmp_path / "fresh.aside", "left")
+    target = made(tmp_path / "target", "first")
+    install(made(tmp_path / "fresh", "second"), target)
+    assert (target / "c" / "0").read_text() == "second"
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+
+
 @pytest.mark.skipif(
     not hasattr(ctypes.CDLL(None), "renameat2"), reason="this system swaps by several renames"
 )
@@ -43,8 +54,10 @@ def test_nobody_ever_finds_nothing(tmp_path: Path) -> None:
 
     watcher = threading.Thread(target=look)
     watcher.start()
-    for turn in range(300):
-        install(made(tmp_path / "fresh", str(turn)), target)
-    done.set()
-    watcher.join()
+    try:
+        for turn in range(300):
+            install(made(tmp_path / "fresh", str(turn)), target)
+    finally:  # or the watcher would outlive a failure, and with it the tests
+        done.set()
+        watcher.join()
     assert not missed
