@@ -17,10 +17,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from affcache.arrays import METADATA, Readable, json_bytes, parsed_object
+from affcache.arrays import METADATA, Readable, parsed_object
 from affcache.errors import CacheError
 from affcache.schema import is_safe_id
-from affcache.seals import NOTES, SEAL, Sealed, seal_document, sealed_in
+from affcache.seals import NOTES, SEAL, Sealed, seal_bytes, sealed_in
 from affcache.zips import safe_name
 
 DIGEST_CHARACTERS = 32
@@ -180,7 +180,7 @@ def note_name(group: str, digest_: str) -> str:
 
 def document(files: Files) -> bytes:
     """A seal's exact bytes."""
-    return json_bytes(seal_document(files))
+    return seal_bytes(files)
 
 
 def _admit(notes: dict[str, list[str]], name: str) -> None:

@@ -5,9 +5,11 @@ The documents are made and read here as pure functions; `affcache.store` writes 
 
 from __future__ import annotations
 
+import io
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from affcache.arrays import Readable, group_document, json_bytes, read_object
 from affcache.errors import CacheError
@@ -27,10 +29,31 @@ class Sealed(NamedTuple):
     sha256: str
 
 
-def seal_document(files: Mapping[str, Sealed]) -> dict[str, Any]:
-    """The seal's document; `arrays.json_bytes` spells it."""
-    listed = {name: {"bytes": size, "sha256": sha256} for name, (size, sha256) in files.items()}
-    return {"format_version": FORMAT_VERSION, "files": listed}
+class Known(Protocol):
+    """Whatever knows a file's length and hash, such as `Sealed`."""
+
+    @property
+    def size(self) -> int:
+        """Its length in bytes."""
+
+    @property
+    def sha256(self) -> str:
+        """Of its bytes, as hex."""
+
+
+def seal_bytes(files: Mapping[str, Known]) -> bytes:
+    """The seal's document, spelled as `arrays.json_bytes` does, with no object for every file."""
+    spelled = io.BytesIO()
+    spelled.write(b'{\n "files": {')
+    between = ""
+    for name in sorted(files):
+        file = files[name]
+        entry = f'{{\n   "bytes": {file.size},\n   "sha256": "{file.sha256}"\n  }}'
+        spelled.write(f"{between}\n  {json.dumps(name)}: {entry}".encode())
+        between = ","
+    end = "\n }" if files else "}"
+    spelled.write(f'{end},\n "format_version": {FORMAT_VERSION}\n}}'.encode())
+    return spelled.getvalue()
 
 
 def read_seal(where: Readable) -> dict[str, Sealed]:

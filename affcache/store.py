@@ -35,7 +35,7 @@ from affcache.arrays import (
 from affcache.errors import CacheError
 from affcache.places import FolderPlace, Place, place
 from affcache.schema import FORMAT_VERSION, LABEL_ARRAYS, PSEUDO_ARRAYS, ArraySpec, is_safe_id
-from affcache.seals import NOTES, SEAL, Sealed, consolidated, seal_document, sealed_in
+from affcache.seals import NOTES, SEAL, Sealed, consolidated, seal_bytes, sealed_in
 from affcache.seals import PRIVATE as PRIVATE
 from affcache.staging import install
 
@@ -273,7 +273,7 @@ def seal(cache: Path) -> None:
         if size != status.st_size or status.st_mtime_ns >= before:
             digest = sha256_of(path)
         files[name] = Sealed(status.st_size, digest)
-    write_json(cache / SEAL, seal_document(files))
+    write_pieces(cache / SEAL, [seal_bytes(files)])
     for note in _notes(cache):  # of groups that others added meanwhile
         if sealed_in(read_json(note), str(note)).items() <= files.items():
             note.unlink(missing_ok=True)

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from affcache import notes
-from affcache.arrays import METADATA, is_debris, json_bytes, parsed_object
+from affcache.arrays import METADATA, is_debris, parsed_object
 from affcache.copying.selection import EVERYTHING, Selection, check_names, is_kept, selected_videos
 from affcache.errors import CacheError
 from affcache.places import Place
 from affcache.progress import Progress, say
-from affcache.seals import PRIVATE, SEAL, Sealed, consolidated, seal_document
+from affcache.seals import PRIVATE, SEAL, Sealed, consolidated, seal_bytes
 from affcache.store import Cache
 from affcache.zips import safe_name
 
@@ -123,7 +123,7 @@ def contents(cache: Cache, selection: Selection = EVERYTHING) -> Contents:
         If the seal is not readable, or the selection names what is not there.
     """
     sealed = notes.read(cache.place)
-    listed = dict(sorted(sealed.items())) if sealed is not None else _hash(cache.place)
+    listed = sealed if sealed is not None else _hash(cache.place)
     if METADATA not in listed:
         raise CacheError(f"{cache.path}: its seal does not list {METADATA}; run `affcache verify`")
     check_names(selection, listed, cache.path)
@@ -161,17 +161,16 @@ def assembled(files: Mapping[str, File], root: Mapping[str, Any] | None) -> Cont
     files : everything but the seal
     root : the root group's attributes; None if `files` has the right metadata
     """
-    files = dict(files)
     if root is not None:
-        files.pop(METADATA, None)
+        files = {name: file for name, file in files.items() if name != METADATA}
         members = [n.removesuffix(f"/{METADATA}") for n in files if n.endswith(f"/{METADATA}")]
         read = Contents(files=files).document
         copy = io.BytesIO()
         copy.writelines(consolidated(root, members, lambda group: read(f"{group}/{METADATA}")))
         files[METADATA] = File.made(copy.getvalue())
     files = dict(sorted(files.items()))
-    seal = seal_document({name: Sealed(file.size, file.sha256) for name, file in files.items()})
-    return Contents(files=files | {SEAL: File.made(json_bytes(seal))})
+    files[SEAL] = File.made(seal_bytes(files))
+    return Contents(files=files)
 
 
 def root_of(cache: Cache, selection: Selection = EVERYTHING) -> dict[str, Any]:

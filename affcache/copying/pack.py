@@ -6,9 +6,10 @@ and the same cache always gives the same bytes. A compressed one is an ordinary 
 
 from __future__ import annotations
 
+import io
 import threading
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from affcache import zips
@@ -46,11 +47,12 @@ def write_pack(
         writer = _Writer(contents, target, descriptor, progress)
         if compress:
             entries = list(writer.deflated())
+            writer.finish(entries, entries[-1].limit)
         else:
-            writer.reserve(max(entry.limit for entry in layout(contents.files)))
+            end = max(entry.limit for entry in layout(contents.files))
+            writer.reserve(end)
             planned = layout(contents.files)
-            entries = list(spread_files(writer.store, planned, lambda entry: entry.size))
-        writer.finish(entries)
+            writer.finish(spread_files(writer.store, planned, lambda entry: entry.size), end)
 
 
 def layout(files: Mapping[str, File]) -> Iterator[Entry]:
@@ -107,10 +109,11 @@ class _Writer:
             offset = at
             yield done
 
-    def finish(self, entries: list[Entry]) -> None:
-        """The directory, behind the last entry."""
-        at = entries[-1].limit
-        self._write(b"".join(zips.directory(entries, at)), at)
+    def finish(self, entries: Iterable[Entry], end: int) -> None:
+        """The directory, behind the last entry; of an entry that is written only this is kept."""
+        directory = io.BytesIO()
+        directory.writelines(zips.directory(entries, end))
+        self._write(directory.getvalue(), end)
 
     def _write(self, data: bytes, at: int) -> int:
         with storing(self._target):

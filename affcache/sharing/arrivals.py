@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from affcache import notes
-from affcache.arrays import METADATA, read_json, write_json
+from affcache.arrays import METADATA, read_json, write_pieces
 from affcache.errors import CacheError, RemoteError, StorageError
 from affcache.places import FolderPlace
 from affcache.progress import readable_bytes
 from affcache.publish import check_same, claim, establish, video_fingerprint
-from affcache.seals import NOTES, PRIVATE, Sealed, seal_document
+from affcache.seals import NOTES, PRIVATE, Sealed, seal_bytes
 from affcache.staging import install, sync_folder
 from affcache.store import Cache, sha256_of, unsealed
 
@@ -57,7 +57,8 @@ class Arrivals:
             return {}
         known = notes.survey(FolderPlace(self.cache)).digests()
         loose = [g for g in wanted if g not in known and (self.cache / g / METADATA).is_file()]
-        return known | {group: {notes.digest(self._hashed(group))} for group in loose}
+        found = self._hashed(loose) if loose else {}
+        return known | {group: {notes.digest(files)} for group, files in found.items()}
 
     def check_room(self, size: int) -> None:
         """Refuse to begin what the disk cannot hold."""
@@ -83,7 +84,7 @@ class Arrivals:
             except BlockingIOError:
                 raise CacheError(f"{self.cache}: another pull is at work here") from None
             if new:
-                self._note("", self._hashed(""))
+                self._note("", self._hashed([""])[""])
             yield
             with unsealed(self.cache):
                 shutil.rmtree(self._corner, ignore_errors=True)
@@ -153,18 +154,20 @@ class Arrivals:
                 raise CacheError(f"{self.cache}: {group} is just being extracted; pull again later")
             yield
 
-    def _hashed(self, group: str) -> dict[str, Sealed]:
-        """A group's files as they lie here."""
+    def _hashed(self, groups: Iterable[str]) -> dict[str, dict[str, Sealed]]:
+        """Groups' files as they lie here, found in one walk through the cache."""
         place = FolderPlace(self.cache)
-        names = (
-            [METADATA] if not group else [n for n in place.files() if notes.group_of(n) == group]
-        )
-        return {n: Sealed(place.size(n), sha256_of(self.cache / n)) for n in names}
+        found: dict[str, dict[str, Sealed]] = {group: {} for group in groups}
+        for name in place.files():
+            group = notes.group_of(name)
+            if group in found:
+                found[group][name] = Sealed(place.size(name), sha256_of(self.cache / name))
+        return found
 
     def _note(self, group: str, files: notes.Files) -> None:
         path = self.cache / notes.note_name(group, notes.digest(files))
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, seal_document(files))
+        write_pieces(path, [seal_bytes(files)])
         sync_folder(path.parent)
 
     def _notes(self, group: str) -> list[Path]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from affcache import arrays, places, publish, store, verify
+from affcache import arrays, places, publish, seals, store, verify
 from affcache.errors import CacheError
 from affcache.places import place
 from affcache.store import Cache
@@ -188,6 +188,13 @@ def test_changing_and_verifying_never_hold_the_copy_as_objects(
     with store.unsealed(cache):
         pass
     assert not verify.verify(cache)
+
+
+def test_a_seal_is_spelled_as_every_other_document() -> None:
+    for names in ([], ["zarr.json", 'videos/ä"b/zarr.json', "videos/zarr.json"]):
+        files = {name: {"bytes": 12, "sha256": "ab" * 32} for name in names}
+        spelled = arrays.json_bytes({"format_version": 1, "files": files})
+        assert seals.seal_bytes({name: seals.Sealed(12, "ab" * 32) for name in names}) == spelled
 
 
 def test_the_roots_copy_is_spelled_as_every_other_document(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from affcache import notes, store, verify
 from affcache.errors import AffcacheError, CacheError, RemoteError
+from affcache.places import FolderPlace
 from affcache.publish import VideoWriter
 from affcache.sharing import remote, share
 from affcache.sharing.moves import Terms
@@ -215,6 +216,17 @@ def test_different_content_pushed_at_once_under_one_name_is_noticed(
 def test_a_sealed_cache_that_nobody_pushed_is_pulled_too(original: Path, tmp_path: Path) -> None:
     share.pull(remote.remote(str(original)), tmp_path / "b.zarr")
     assert contents(tmp_path / "b.zarr") == contents(original)
+
+
+def test_what_no_seal_covers_is_found_in_one_walk(
+    original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(original, tmp_path / "b.zarr")
+    shutil.rmtree(tmp_path / "b.zarr" / ".affcache")
+    walks, files = [], FolderPlace.files
+    monkeypatch.setattr(FolderPlace, "files", lambda self: walks.append(self) or files(self))
+    assert share.pull(remote.remote(str(original)), tmp_path / "b.zarr").moves == ()
+    assert len(walks) == 1
 
 
 def test_pushing_to_a_sealed_cache_adds_to_it(original: Path, tmp_path: Path) -> None:
