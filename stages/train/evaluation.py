@@ -74,6 +74,7 @@ def evaluate(
     others = [c["path"] for c in run.config.get("also", []) if c["path"] != here]
     if others:
         say(f"it also learnt from {', '.join(others)}: evaluate there with --cache")
+    _mention_known(run, cache, {s.subject for s in sequences})
     predicted = inference.predict(head, sequences, recipe.windows.test_length, device)
     judged = sequences
     if run.config["pseudo"] is None:
@@ -112,6 +113,13 @@ def evaluate(
         "lags": lag_rows(sizes, sequences, [p.mean for p in predicted]),
         "paired": paired(sizes, recipe.head, sequences, predictors),
     }
+
+
+def _mention_known(run: Run, cache: Cache, people: Collection[str]) -> None:
+    """Say whom of those scored the run has learnt from: a fold's run knows most of every split."""
+    known = [who for who in people if who in run.config.get("people", ())]
+    if known and cache.header.get("dataset") == run.config["cache"].get("dataset"):
+        say(f"it has learnt from {len(known)} of these {len(people)} people: scores flatter")
 
 
 def means(run: Run, sequences: Sequence[FrameSequence], device: torch.device) -> Rows:

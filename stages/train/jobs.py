@@ -189,6 +189,7 @@ def run_job(job: Job, learn: Material, folder: Path) -> Run:
     config = configuration(job.recipe, job.seed, cache, name, learn, job.fill)
     _check_validation(Run(folder, config), learn.validation)
     config["also"] = [described_cache(Cache(path)) for path in job.also]
+    config["people"] = sorted({s.subject for s in learn.training})
     config["start"] = starting.provenance(job.start)
     config["files"] = head_class(job.recipe.head).files(job.recipe.model)
     starting.rehearse(Run(folder, config))

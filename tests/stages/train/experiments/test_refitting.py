@@ -81,6 +81,22 @@ def test_a_fold_is_scored_with_the_readout_that_its_run_keeps(tmp_path: Path) ->
     assert run_job(job, learn(cache, 0)[2], tmp_path / "run").config == run.config
 
 
+def test_a_folds_run_scored_on_a_split_says_whom_of_it_it_has_learnt_from(
+    tmp_path: Path, affcache: Command
+) -> None:
+    cache = with_readout(tmp_path / "cache.zarr")
+    job, fold, learnt = learn(cache, 0)
+    run_job(job, learnt, tmp_path / "run")
+    split = {
+        v.id for v in Cache(cache).videos() if v.label_attributes["split"] == {"va": "validation"}
+    }
+    known = len(split & fold.training)
+    done = affcache("evaluate", tmp_path / "run", "--split", "validation")
+    assert f"it has learnt from {known} of these {len(split)} people: scores flatter" in done.err
+    assert known
+    assert "flatter" not in affcache("evaluate", tmp_path / "run", "--split", "test").err
+
+
 def test_the_original_split_and_a_backbones_opinion_stay_as_they_are(tmp_path: Path) -> None:
     cache = with_readout(tmp_path / "cache.zarr")
     original = Fold(ORIGINAL, frozenset(), frozenset())
