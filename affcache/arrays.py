@@ -121,9 +121,12 @@ def map_array(where: Place, name: str) -> np.ndarray:
     shape, dtype = layout(read_object(where, f"{name}/{METADATA}"), at)
     chunk = f"{name}/{chunk_key(len(shape))}"
     data = where.map(chunk)
-    have, want = len(data) - CRC_BYTES, math.prod(shape) * dtype.itemsize
-    if have != want:
-        raise CacheError(f"{at}: holds {have} bytes of data, its metadata says {want}")
+    have, want = max(0, len(data) - CRC_BYTES), math.prod(shape) * dtype.itemsize
+    if len(data) != want + CRC_BYTES:
+        raise CacheError(
+            f"{at}: holds {have} bytes of data, its metadata says {want}; `affcache verify` tells "
+            "what else is damaged"
+        )
     return np.frombuffer(data, dtype, math.prod(shape)).reshape(shape)
 
 

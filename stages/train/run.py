@@ -179,6 +179,8 @@ def _differences(there: Mapping[str, Any], now: Mapping[str, Any], prefix: str =
         old, new = there.get(key, "absent"), now.get(key, "absent")
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             found += _differences(old, new, f"{prefix}{key}.")
+        elif old != new and f"{prefix}{key}" == "data":  # a digest, which tells nobody anything
+            found.append("data: the cache has other videos, labels or pseudo-labels now")
         elif old != new:
             found.append(f"{prefix}{key}: {old!s:.40} there, {new!s:.40} now")
     return found

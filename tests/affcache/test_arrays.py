@@ -128,6 +128,9 @@ def test_a_shortened_chunk_is_refused_before_it_is_mapped(stored: Path) -> None:
     chunk.write_bytes(chunk.read_bytes()[:-1])
     with pytest.raises(CacheError, match="holds 39 bytes of data, its metadata says 40"):
         map_array(FolderPlace(stored.parent), stored.name)
+    chunk.write_bytes(b"")
+    with pytest.raises(CacheError, match=r"holds 0 bytes .* says 40; `affcache verify` tells"):
+        map_array(FolderPlace(stored.parent), stored.name)
 
 
 def test_a_flipped_bit_is_found_by_a_plain_zarr_read(stored: Path) -> None:

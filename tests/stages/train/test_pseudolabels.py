@@ -178,7 +178,7 @@ def test_a_run_says_what_filled_its_labels(world: Path, tmp_path: Path, affcache
     assert filled["training_labels"] == plain["training_labels"]
     mixed = affcache(*words, "--out", tmp_path / "plain", "--fill", "rules")
     assert mixed.status == 2
-    assert "holds another run (data:" in mixed.err
+    assert "holds another run (data: the cache has other videos, labels or" in mixed.err
 
 
 def test_videos_that_are_in_no_split_are_learnt_from_and_held_out_ones_are_not(
