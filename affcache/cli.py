@@ -7,6 +7,7 @@ decord or dask: command modules hold click declarations and defer their work to 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
@@ -135,6 +136,8 @@ def _report(error: Exception) -> int:
         hint = ""
     if isinstance(error, click.ClickException):
         text = error.format_message()
+    elif isinstance(error, OSError) and error.filename is not None:
+        text = printable(f"{os.fsdecode(error.filename)}: {error.strerror}")
     else:  # names in it may be a stranger's; of ours are only the breaks of a list
         text = "\n  - ".join(map(printable, str(error).split("\n  - ")))
     click.echo(f"affcache: {text}{hint}", err=True)

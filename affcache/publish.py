@@ -143,7 +143,7 @@ def establish(path: Path, header: Mapping[str, Any]) -> None:
         (private / "partial").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(
-            f"{path}: cannot hold a cache ({error.strerror}); choose another --out"
+            f"{path}: cannot hold a cache ({error.strerror}); choose another place"
         ) from None
     with _locked(private / "lock"):
         if (path / METADATA).exists():
@@ -222,7 +222,7 @@ def check_same(there: Mapping[str, Any], now: Mapping[str, Any], at: object) -> 
     ]
     raise CacheError(
         f"{at}: was extracted in another way ({'; '.join(differing)}); "
-        "choose another --out or the same settings"
+        "choose another place or the same settings"
     )
 
 

@@ -1,9 +1,12 @@
 """The command line's manners: one line for a mistake, a traceback only for who asks."""
 
+from pathlib import Path
+
 import pytest
 
 from affcache import __version__
 from affcache.cli import main
+from tests.caches import make_cache
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -50,3 +53,14 @@ def test_debug_shows_the_exception_itself_wherever_it_stands(tmp_path: object, p
     words.insert(place, "--debug")
     with pytest.raises(CacheError, match=r"none\.zarr"):
         main(words)
+
+
+def test_what_the_system_refuses_is_said_without_numbers_and_types(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", tmp_path / "x.h5")
+
+    monkeypatch.setattr("affcache.hdf5.export", refuse)
+    status, _, err = run(capsys, "export", str(make_cache(tmp_path / "a.zarr")), "x.h5")
+    assert (status, err) == (2, f"affcache: {tmp_path / 'x.h5'}: Permission denied\n")
