@@ -21,13 +21,15 @@ from typing import Any, Protocol
 import google_crc32c
 import numpy as np
 
-from affcache.errors import CacheError, StorageError
+from affcache.errors import CacheError
 from affcache.layout import CODECS, KEYS, layout
 from affcache.places import METADATA as METADATA
 from affcache.places import FolderPlace, Place
 from affcache.schema import ArraySpec, check_rows
+from affcache.staging import storing
 
 CRC_BYTES = 4
+INTACT = "what is published is intact, make room"
 SMALL_DOCUMENT = 1 << 20
 DEEPEST_DOCUMENT = 64
 _SPELLING = json.JSONEncoder(indent=1, sort_keys=True)
@@ -85,14 +87,14 @@ class ArrayWriter:
         """Write checksum and metadata, and force both to the disk."""
         sizes = self._sizes if self._sizes is not None else tuple(s or 0 for s in self.spec.sizes)
         self._write(self._crc.to_bytes(CRC_BYTES, "little"))
-        with _storing(self.folder):
+        with storing(self.folder, INTACT):
             os.fsync(self._file.fileno())
         self._file.close()
         write_json(self.folder / METADATA, _document(self.spec, (self.rows, *sizes)))
 
     def _write(self, data: bytes) -> None:
         left = memoryview(data)
-        with _storing(self.folder):
+        with storing(self.folder, INTACT):
             while left:
                 left = left[self._file.write(left) :]
 
@@ -156,24 +158,12 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
 def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
     """Replace a file in one step that survives a crash; the pieces are not held together."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with _storing(path):
+    with storing(path, INTACT):
         with partial.open("wb") as file:
             file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-
-
-@contextlib.contextmanager
-def _storing(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses into one line."""
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"{path}: cannot write ({error.strerror}); what is published is intact, make room and "
-            "run the same command again"
-        ) from error
 
 
 def is_debris(path: Path) -> bool:

@@ -73,14 +73,15 @@ def staged_folder(target: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def storing(target: Path) -> Iterator[None]:
-    """Turn what the disk refuses into one line; nothing that was there before is touched."""
+def storing(
+    target: Path, state: str = "nothing was changed, make room or choose another place"
+) -> Iterator[None]:
+    """Turn what the disk refuses into one line; `state` says what is there, and the way out."""
     try:
         yield
     except OSError as error:
         raise StorageError(
-            f"{target}: cannot write ({error.strerror}); nothing was changed, make room or choose "
-            "another place and run the same command again"
+            f"{target}: cannot write ({error.strerror}); {state} and run the same command again"
         ) from error
 
 

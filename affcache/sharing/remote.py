@@ -23,11 +23,12 @@ from urllib.parse import urlsplit
 import fsspec
 from fsspec.utils import get_protocol
 
-from affcache.errors import CacheError, RemoteError, StorageError
+from affcache.errors import CacheError, RemoteError
 from affcache.seals import PRIVATE, Sealed
 from affcache.sharing.connection import Connection, Patience, WrongBytesError, one_line
 from affcache.sharing.drivers import driver, stored_md5
 from affcache.sharing.folders import Folders
+from affcache.staging import storing
 
 LARGEST_DOCUMENT = 1 << 27
 ARRIVING = f"{PRIVATE}/arriving"
@@ -136,12 +137,12 @@ class Remote(Folders):
             found = hashlib.sha256()
             with _counted(moved) as count, part.open("wb") as file:
                 for block in self._blocks(filesystem, name, limit=entry.size):
-                    with _own_disk(part):
+                    with storing(part, "what arrived is intact, make room"):
                         file.write(block)
                     found.update(block)
                     count(len(block))
                 self._compare(name, entry, file.tell(), found.hexdigest())
-                with _own_disk(part):
+                with storing(part, "what arrived is intact, make room"):
                     file.flush()
                     os.fsync(file.fileno())
             part.replace(path)
@@ -330,15 +331,3 @@ def _counted(moved: Moved) -> Iterator[Moved]:
     except BaseException:
         moved(-total)
         raise
-
-
-@contextlib.contextmanager
-def _own_disk(path: Path) -> Iterator[None]:
-    """This disk's refusal is not the other side's."""
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"{path}: cannot write ({error.strerror}); what arrived is intact, make room and run "
-            "the same command again"
-        ) from error
