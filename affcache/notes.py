@@ -109,7 +109,7 @@ def read_note(where: Shelf, group: str, digest_: str) -> Files:
     data = where.read(name)
     files = _files(data, f"{where.path}/{name}")
     if (
-        data != document(files)
+        data != seal_bytes(files)
         or digest(files) != digest_
         or any(group_of(file) != group for file in files)
         or (files and METADATA not in {file.removeprefix(f"{group}/") for file in files})
@@ -126,7 +126,11 @@ def read(where: Shelf) -> Files | None:
     CacheError
         If a seal is damaged, or two contradict each other.
     """
-    seals = survey(where)
+    return gathered(where, survey(where))
+
+
+def gathered(where: Shelf, seals: Seals) -> Files | None:
+    """The same of a place that was looked at already."""
     if seals.whole is None and not seals.notes:
         return None
     files = {n: e for n, e in (seals.whole or {}).items() if group_of(n) not in seals.notes}
@@ -170,17 +174,12 @@ def is_folder(group: str) -> bool:
 
 def digest(files: Files) -> str:
     """What a group holds, as one short hash: equal digests mean equal bytes."""
-    return hashlib.sha256(document(files)).hexdigest()[:DIGEST_CHARACTERS]
+    return hashlib.sha256(seal_bytes(files)).hexdigest()[:DIGEST_CHARACTERS]
 
 
 def note_name(group: str, digest_: str) -> str:
     """Where the note of a group lies."""
     return f"{NOTES}/{group or 'root'}+{digest_}.json"
-
-
-def document(files: Files) -> bytes:
-    """A seal's exact bytes."""
-    return seal_bytes(files)
 
 
 def _admit(notes: dict[str, list[str]], name: str) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from affcache import notes
 from affcache.arrays import METADATA
-from affcache.copying.contents import listed_files
 from affcache.progress import Progress
 from affcache.schema import LABEL_ARRAYS
 from affcache.store import Cache, Video
@@ -38,7 +38,11 @@ def video_rows(cache: Cache) -> list[dict[str, Any]]:
     CacheError
         If an array is damaged.
     """
-    sizes = _bytes_of_videos(cache)
+    return _rows(cache, _sizes(cache, notes.read(cache.place)))
+
+
+def _rows(cache: Cache, files: Mapping[str, int]) -> list[dict[str, Any]]:
+    sizes = _bytes_of_videos(cache, files)
     rows = []
     with Progress("reading", len(sizes), "videos") as progress:
         for video in cache.videos():
@@ -64,7 +68,9 @@ def video_rows(cache: Cache) -> list[dict[str, Any]]:
 def describe(cache: Cache) -> dict[str, Any]:
     """What a cache is, who made it how, and what it holds, as JSON can say it."""
     header = cache.header
-    rows = video_rows(cache)
+    sealed = notes.read(cache.place)
+    files = _sizes(cache, sealed)
+    rows = _rows(cache, files)
     return {
         "cache": str(cache.path),
         "kind": "packed file" if cache.path.is_file() else "folder",
@@ -73,13 +79,13 @@ def describe(cache: Cache) -> dict[str, Any]:
         "fingerprint": cache.fingerprint,
         "fields": header.get("fields", {}),
         "provenance": header.get("provenance", {}),
-        "sealed": listed_files(cache) is not None,
+        "sealed": sealed is not None,
         "videos": len(rows),
         "subjects": len({row["subject"] for row in rows} - {None}),
         "frames": sum(row["frames"] for row in rows),
         "hours": round(sum(row["seconds"] for row in rows) / 3600, 4),
         "face": sum(row["face"] for row in rows),
-        "bytes": _bytes(cache),
+        "bytes": sum(files.values()),
         "arrays": _arrays(cache),
         "pseudo": cache.pseudo_names(),
         "coverage": coverage(rows),
@@ -143,20 +149,16 @@ def _arrays(cache: Cache) -> dict[str, dict[str, Any]]:
     return dict(sorted(found.items()))
 
 
-def _sizes(cache: Cache) -> dict[str, int]:
-    sealed = listed_files(cache)
+def _sizes(cache: Cache, sealed: notes.Files | None) -> dict[str, int]:
+    """Every file's length in bytes, as it is sealed or as it lies there."""
     if sealed is not None:
         return {name: file.size for name, file in sealed.items()}
     return {name: cache.place.size(name) for name in cache.place.files()}
 
 
-def _bytes(cache: Cache) -> int:
-    return sum(_sizes(cache).values())
-
-
-def _bytes_of_videos(cache: Cache) -> Counter[str]:
+def _bytes_of_videos(cache: Cache, files: Mapping[str, int]) -> Counter[str]:
     sizes = Counter(dict.fromkeys(cache.video_ids(), 0))
-    for name, size in _sizes(cache).items():
+    for name, size in files.items():
         top, *rest = name.split("/")
         if top == "pseudo":
             rest = rest[1:]

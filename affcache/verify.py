@@ -35,7 +35,7 @@ from affcache.schema import (
     ArraySpec,
     is_safe_id,
 )
-from affcache.seals import SEAL, consolidated
+from affcache.seals import SEAL, consolidated, seal_bytes
 from affcache.store import (
     PRIVATE,
     Cache,
@@ -84,9 +84,10 @@ def verify(path: Path, *, quick: bool = False) -> list[Fault]:
         If there is no cache, or one of another format.
     """
     cache = Cache(path)
-    names = [name for name in cache.place.files() if not name.startswith(f"{PRIVATE}/")]
+    files = cache.place.files()
+    names = [name for name in files if not name.startswith(f"{PRIVATE}/")]
     read = None if quick else _read(cache.place, names)
-    faults = [*_against_seal(cache.place, names, read or {}), *_strangers(cache.place)]
+    faults = [*_against_seal(cache.place, names, read or {}), *_strangers(cache.place, files)]
     faults += _copy(cache, names, {fault.where for fault in faults})
     header = cache.header
     if fingerprint(header.get("fields", {})) != header.get("fingerprint"):
@@ -144,9 +145,9 @@ def _read(where: Place, names: list[str]) -> dict[str, Digest]:
 
 def _against_seal(where: Place, names: list[str], read: Mapping[str, Digest]) -> Iterator[Fault]:
     try:
-        whole = notes.survey(where).whole
-        edited = whole is not None and notes.document(whole) != where.read(SEAL)
-        files = notes.read(where)
+        seals = notes.survey(where)
+        edited = seals.whole is not None and seal_bytes(seals.whole) != where.read(SEAL)
+        files = notes.gathered(where, seals)
     except CacheError as error:
         yield Fault(kind="seal", where=SEAL, detail=f"not readable: {error}")
         return
@@ -165,7 +166,7 @@ def _against_seal(where: Place, names: list[str], read: Mapping[str, Digest]) ->
             yield from _file(where, name, *files[name], read.get(name))
 
 
-def _strangers(where: Place) -> Iterator[Fault]:
+def _strangers(where: Place, files: list[str]) -> Iterator[Fault]:
     """What is in no cache: unsafe names, links, devices, empty folders, a zip's headers changed."""
     if isinstance(where, ZipPlace) and not where.is_as_packed():
         detail = "what lies between its files is not what `affcache pack` writes; pack it again"
@@ -177,7 +178,7 @@ def _strangers(where: Place) -> Iterator[Fault]:
                     kind="id", where=f"{group}/{name}", video=name, detail="not a safe folder name"
                 )
     strangers = where.strangers() if isinstance(where, FolderPlace) else {}
-    for name in where.files():
+    for name in files:
         if name.startswith(f"{PRIVATE}/") and name not in strangers and not _is_intact(where, name):
             yield _file_fault("bytes", name, "was edited")
     for name, kind in strangers.items():

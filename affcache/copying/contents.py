@@ -22,7 +22,6 @@ from affcache.places import Place
 from affcache.progress import Progress, say
 from affcache.seals import PRIVATE, SEAL, Sealed, consolidated, seal_bytes
 from affcache.store import Cache
-from affcache.zips import safe_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,21 +135,6 @@ def contents(cache: Cache, selection: Selection = EVERYTHING) -> Contents:
     if sealed is not None and selection == EVERYTHING:
         return assembled(files, None)
     return assembled(files, root_of(cache, selection))
-
-
-def listed_files(cache: Cache) -> dict[str, Sealed] | None:
-    """What the seal says of every file, sorted by name; None if there is no seal.
-
-    Raises
-    ------
-    CacheError
-        If it is not readable or names what cannot lie inside a cache.
-    """
-    found = notes.read(cache.place)
-    for name in found or ():
-        if not safe_name(name) or name.startswith(f"{PRIVATE}/"):
-            raise CacheError(f"{cache.path}: its seal names {name!r:.80}, which no cache holds")
-    return None if found is None else dict(sorted(found.items()))
 
 
 def assembled(files: Mapping[str, File], root: Mapping[str, Any] | None) -> Contents:

@@ -14,7 +14,7 @@ from affcache import notes
 from affcache.arrays import METADATA, group_document, json_bytes, read_object
 from affcache.errors import CacheError, RemoteError
 from affcache.publish import check_same
-from affcache.seals import Sealed
+from affcache.seals import Sealed, seal_bytes
 from affcache.sharing.remote import Remote
 from affcache.store import fingerprint, header_in
 
@@ -67,7 +67,7 @@ def write_remote_root(
     mine = notes.digest(files)
     # First the seal, then what it seals: a root without a seal would look half written for ever.
     if seals.notes.get("") != (mine,):
-        there.write(notes.note_name("", mine), notes.document(files))
+        there.write(notes.note_name("", mine), seal_bytes(files))
         for other in set(seals.notes.get("", ())) - {mine}:
             there.remove(notes.note_name("", other))
     if root is None or "consolidated_metadata" in root:

@@ -35,7 +35,7 @@ from affcache.errors import CacheError, RemoteError
 from affcache.places import Place
 from affcache.progress import Progress, say
 from affcache.publish import check_same
-from affcache.seals import PRIVATE
+from affcache.seals import PRIVATE, seal_bytes
 from affcache.sharing import header
 from affcache.sharing.arrivals import Arrivals
 from affcache.sharing.connection import StoppedError
@@ -190,7 +190,7 @@ def _send(there: Remote, taken: notes.Seals, source: Place, moved: Moved, move: 
         else:
             there.send(name, entry, blocks, moved)
     digest = notes.digest(move.files)
-    there.write(notes.note_name(move.group, digest), notes.document(move.files))
+    there.write(notes.note_name(move.group, digest), seal_bytes(move.files))
     if move.group in taken.notes or move.replaces:
         there.remove(notes.note_name(move.group, notes.EMPTY))
 
@@ -216,7 +216,7 @@ def _withdraw(there: Remote, taken: notes.Seals, group: str) -> None:
             there.remove(name)
         there.prune(inner)
     if group in taken.groups:
-        there.write(notes.note_name(group, notes.EMPTY), notes.document({}))
+        there.write(notes.note_name(group, notes.EMPTY), seal_bytes({}))
     for digest in taken.notes.get(group, ()):
         if digest != notes.EMPTY:
             there.remove(notes.note_name(group, digest))

@@ -8,7 +8,7 @@ import pytest
 
 from affcache import notes, store, verify
 from affcache.errors import CacheError
-from affcache.seals import Sealed
+from affcache.seals import Sealed, seal_bytes
 from tests.affcache.sharing.conftest import contents, make_shared
 
 
@@ -49,7 +49,7 @@ def split_seal(cache: Path) -> None:
     for group, files in notes.by_group(notes.read(place) or {}).items():
         path = cache / notes.note_name(group, notes.digest(files))
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(notes.document(files))
+        path.write_bytes(seal_bytes(files))
     (cache / notes.SEAL).unlink()
 
 
@@ -86,7 +86,7 @@ def test_a_note_beside_the_seal_overrides_it_for_its_group(tmp_path: Path) -> No
     files["videos/v01/extra"] = Sealed(1, "e" * 64)
     path = cache / notes.note_name("videos/v01", notes.digest(files))
     path.parent.mkdir(parents=True)
-    path.write_bytes(notes.document(files))
+    path.write_bytes(seal_bytes(files))
     assert [f.where for f in verify.verify(cache)] == ["videos/v01/extra"]
 
 
@@ -100,7 +100,7 @@ def test_an_edited_note_and_two_that_differ_are_faults(tmp_path: Path) -> None:
     note.write_bytes(data)
     other = {"videos/v00/zarr.json": Sealed(1, "0" * 64)}
     second = cache / notes.note_name("videos/v00", notes.digest(other))
-    second.write_bytes(notes.document(other))
+    second.write_bytes(seal_bytes(other))
     assert "seal" in {fault.kind for fault in verify.verify(cache)}
     with pytest.raises(CacheError, match="videos/v00 was sealed with different content"):
         notes.read(store.Cache(cache).place)

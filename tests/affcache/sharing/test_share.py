@@ -17,6 +17,7 @@ from affcache import notes, store, verify
 from affcache.errors import AffcacheError, CacheError, RemoteError
 from affcache.places import FolderPlace
 from affcache.publish import VideoWriter
+from affcache.seals import seal_bytes
 from affcache.sharing import remote, share
 from affcache.sharing.moves import Terms
 from tests.affcache.sharing.conftest import contents, make_shared
@@ -205,7 +206,7 @@ def test_different_content_pushed_at_once_under_one_name_is_noticed(
     files = notes.group_files(
         store.Cache(other).place, notes.survey(store.Cache(other).place), "videos/v01"
     )
-    there.write(notes.note_name("videos/v01", notes.digest(files)), notes.document(files))
+    there.write(notes.note_name("videos/v01", notes.digest(files)), seal_bytes(files))
     with pytest.raises(CacheError, match="videos/v01 was sealed with different content"):
         share.pull(at(quick_site), tmp_path / "b.zarr")
     share.push(original, at(quick_site), Terms(force=True))
