@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from affcache.errors import CacheError, RunError
+from affcache.publish import differing_fields
 from affcache.readout import apply
 from affcache.sequences import Origin, pseudo_sets, read_sequences, target_names
 from affcache.store import Cache, Video
@@ -165,14 +166,10 @@ def same_fingerprint(run_cache: Mapping[str, Any], cache: Cache) -> None:
     """Refuse a cache that was extracted in another way than the run's, naming what differs."""
     if run_cache["fingerprint"] == cache.fingerprint:
         return
-    old, new = _flat(run_cache.get("fields", {})), _flat(cache.header.get("fields", {}))
-    keys = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
-    named = [
-        f"{key}: {old.get(key, 'absent')!s:.60} in the run, {new.get(key, 'absent')!s:.60} here"
-        for key in keys[:NAMED]
-    ]
-    if len(keys) > NAMED:
-        named.append(f"and {len(keys) - NAMED} more")
+    found = differing_fields(run_cache.get("fields", {}), cache.header.get("fields", {}))
+    named = [f"{key}: {old!s:.60} in the run, {new!s:.60} here" for key, old, new in found[:NAMED]]
+    if len(found) > NAMED:
+        named.append(f"and {len(found) - NAMED} more")
     raise CacheError(
         f"{cache.path}: has another fingerprint than the cache of the run ({'; '.join(named)}); "
         "extract it with the same settings"
@@ -206,11 +203,3 @@ def _with_readout(sequence: FrameSequence, models: Sequence[Mapping[str, Any]]) 
     said = np.concatenate([apply(model, features) for model in models], axis=1)
     said[~sequence.valid] = np.nan
     return dataclasses.replace(sequence, pseudo=said)
-
-
-def _flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in fields.items():
-        inside = isinstance(value, Mapping)
-        flat |= _flat(value, f"{prefix}{key}.") if inside else {f"{prefix}{key}": value}
-    return flat
